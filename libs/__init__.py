@@ -1,0 +1,1 @@
+"""Libraries that the services share; none of them runs by itself."""

@@ -1,0 +1,1 @@
+"""The bus: typed records, facts and reports over NATS (JetStream key-value, streams, core)."""

@@ -1,0 +1,74 @@
+"""Identifiers: one `NewType` per kind of thing, with their checked constructors."""
+
+from __future__ import annotations
+
+import re
+from typing import NewType
+
+ModelName = NewType("ModelName", str)
+"""A model's own name: a token that is safe in subjects, file names and HAProxy identifiers."""
+
+ReplicaId = NewType("ReplicaId", str)
+"""One replica of a model, as Ray Serve numbers it; the same token rules as `ModelName`."""
+
+Incarnation = NewType("Incarnation", str)
+"""One start of a replica: eight hexadecimal digits, never used twice."""
+
+EdgeId = NewType("EdgeId", str)
+"""One HAProxy together with the router-config beside it."""
+
+EventId = NewType("EventId", str)
+"""One event: 32 hexadecimal digits."""
+
+_TOKEN = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
+ALIAS_LENGTH_MAX = 256
+
+
+def model_name(text: str) -> ModelName:
+    """Check and return a model name.
+
+    Raises:
+        ValueError: the text is not 1 to 63 of `a-z 0-9 _ -` starting with a letter or digit.
+    """
+    return ModelName(_token("model name", text))
+
+
+def replica_id(text: str) -> ReplicaId:
+    """Check and return a replica id.
+
+    Raises:
+        ValueError: the text breaks the rules of a model name.
+    """
+    return ReplicaId(_token("replica id", text))
+
+
+def edge_id(text: str) -> EdgeId:
+    """Check and return an edge id.
+
+    Raises:
+        ValueError: the text breaks the rules of a model name.
+    """
+    return EdgeId(_token("edge id", text))
+
+
+def alias(text: str) -> str:
+    """Check and return an alias: what clients may send as `model` beside the model's name.
+
+    Raises:
+        ValueError: the text is empty, longer than 256 characters, or has white space,
+            a quote, a backslash or a control character.
+    """
+    if not text or len(text) > ALIAS_LENGTH_MAX:
+        message = f"alias {text[:40]!r} must have 1 to {ALIAS_LENGTH_MAX} characters"
+        raise ValueError(message)
+    if any(c.isspace() or not c.isprintable() or c in "\"'\\#" for c in text):
+        message = f"alias {text!r} must not contain white space, quotes, backslashes or #"
+        raise ValueError(message)
+    return text
+
+
+def _token(what: str, text: str) -> str:
+    if not _TOKEN.fullmatch(text):
+        message = f"{what} {text!r} must be 1 to 63 of a-z 0-9 _ - and start with a letter or digit"
+        raise ValueError(message)
+    return text

@@ -1,0 +1,87 @@
+"""A replica's lease: what it says of itself once a second, and what its silence means.
+
+States: starting -> ready -> draining -> stopped, and failed from anywhere.
+Only `ready` takes new requests. An expired lease means *unknown*, not *gone*.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final, Literal
+
+from libs.contracts.ids import Incarnation, ModelName, ReplicaId
+
+LEASE_TTL_S: Final = 5.0
+"""A lease that is not refreshed for this long expires; the bus tells every watcher."""
+
+LEASE_REFRESH_S: Final = 1.0
+"""How often a replica refreshes its lease: four may be lost before it expires."""
+
+
+class ReplicaState(StrEnum):
+    """Where a replica is in its life."""
+
+    STARTING = "starting"
+    READY = "ready"
+    DRAINING = "draining"
+    STOPPED = "stopped"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Endpoint:
+    """A TCP address on which a replica serves HTTP."""
+
+    host: str
+    port: int
+
+    def __post_init__(self) -> None:
+        """Refuse ports outside 1 to 65535 and empty hosts."""
+        if not self.host or not 0 < self.port < 65536:
+            message = f"endpoint {self.host!r}:{self.port} needs a host and a port from 1 to 65535"
+            raise ValueError(message)
+
+    def __str__(self) -> str:
+        """Render `host:port`, with brackets around an IPv6 host."""
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Versions:
+    """The software that a replica runs."""
+
+    sluice: str
+    vllm: str
+    ray: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReplicaLease:
+    """One replica's present state, as it stands in the `replicas` bucket.
+
+    Attributes:
+        address: where it serves HTTP; None while it has no port yet.
+        max_num_seqs: how many sequences the engine runs at once; the server's maxconn.
+        executor: class name of vLLM's executor, such as `RayExecutorV2`.
+        device: `cpu`, `cuda` or `simulated`.
+        pid: process id of the replica's HTTP process on its own host.
+        started_at: Unix time in seconds of this incarnation's start.
+        ready_at: Unix time in seconds when it became ready; None before.
+    """
+
+    replica_id: ReplicaId
+    incarnation: Incarnation
+    model: ModelName
+    state: ReplicaState
+    address: Endpoint | None
+    max_num_seqs: int
+    executor: str
+    device: str
+    pid: int
+    versions: Versions
+    started_at: float
+    ready_at: float | None = None
+    adapters: tuple[str, ...] = ()
+    reason: str = ""
+    schema: Literal["replica.lease.v1"] = "replica.lease.v1"

@@ -1,0 +1,117 @@
+"""A model as declared in `models.yaml` and kept in the `models` bucket."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Literal
+
+from libs.contracts.ids import ModelName, alias, model_name
+
+
+class Device(StrEnum):
+    """What a model runs on."""
+
+    CPU = "cpu"
+    CUDA = "cuda"
+    SIMULATED = "simulated"
+
+
+class RoutingPolicy(StrEnum):
+    """How HAProxy chooses among a model's replicas."""
+
+    LEAST_LOADED = "least_loaded"
+    PREFIX = "prefix"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineSpec:
+    """The engine's own limits, handed to vLLM as they are.
+
+    Attributes:
+        max_model_len: prompt and output tokens together; None takes the model's own limit.
+        max_num_seqs: sequences in one batch; also the most requests HAProxy sends at once.
+        tensor_parallel_size: workers, one device each, that share every layer.
+        dtype: None takes float32 on CPU and the model's own type elsewhere.
+        kv_cache_gib: memory for the KV cache on CPU, in GiB.
+    """
+
+    max_model_len: int | None = None
+    max_num_seqs: int = 64
+    tensor_parallel_size: int = 1
+    dtype: str | None = None
+    kv_cache_gib: float = 1.0
+
+    def __post_init__(self) -> None:
+        """Refuse sizes below one."""
+        _at_least("engine.max_model_len", self.max_model_len, 1)
+        _at_least("engine.max_num_seqs", self.max_num_seqs, 1)
+        _at_least("engine.tensor_parallel_size", self.tensor_parallel_size, 1)
+        if self.kv_cache_gib <= 0:
+            message = "engine.kv_cache_gib must be above 0"
+            raise ValueError(message)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RoutingSpec:
+    """How requests are spread over the model's replicas."""
+
+    policy: RoutingPolicy = RoutingPolicy.LEAST_LOADED
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScalingSpec:
+    """Bounds and goals for the number of replicas.
+
+    Attributes:
+        target_running_per_replica: running sequences that one replica should carry;
+            None leaves the number at `min`.
+        ttft_slo_s: time to first token in seconds that should hold; None means no goal.
+    """
+
+    min: int = 1
+    max: int = 1
+    target_running_per_replica: float | None = None
+    ttft_slo_s: float | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse a negative minimum and a maximum below it."""
+        _at_least("scaling.min", self.min, 0)
+        _at_least("scaling.max", self.max, 1)
+        if self.max < self.min:
+            message = f"scaling.max {self.max} must not be below scaling.min {self.min}"
+            raise ValueError(message)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelSpec:
+    """One model as its owner declares it.
+
+    Attributes:
+        source: `builtin:smollm2-135m-instruct`, a directory, or a hub id.
+        aliases: other names that clients may send as `model`.
+    """
+
+    name: ModelName
+    source: str
+    aliases: tuple[str, ...] = ()
+    device: Device = Device.CPU
+    engine: EngineSpec = field(default_factory=EngineSpec)
+    routing: RoutingSpec = field(default_factory=RoutingSpec)
+    scaling: ScalingSpec = field(default_factory=ScalingSpec)
+    schema: Literal["model.spec.v1"] = "model.spec.v1"
+
+    def __post_init__(self) -> None:
+        """Refuse names and aliases that routing could not carry."""
+        model_name(self.name)
+        for text in self.aliases:
+            alias(text)
+        if not self.source:
+            message = f"model {self.name}: source must not be empty"
+            raise ValueError(message)
+
+
+def _at_least(name: str, value: int | None, low: int) -> None:
+    if value is not None and value < low:
+        message = f"{name} must be at least {low}, not {value}"
+        raise ValueError(message)

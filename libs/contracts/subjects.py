@@ -1,0 +1,109 @@
+"""Every NATS subject, bucket and key of Sluice: built and parsed here and nowhere else.
+
+| what     | subject or bucket | key                      |
+| -------- | ----------------- | ------------------------ |
+| lease    | KV `replicas`     | `<model>.<replica_id>`   |
+| model    | KV `models`       | `<model>`                |
+| tenant   | KV `tenants`      | `<tenant>`               |
+| target   | KV `targets`      | `manual.<model>`, `decided.<model>` |
+| leader   | KV `leaders`      | `<service>`              |
+| routing  | KV `routing`      | `<edge_id>`              |
+| load     | `load.<model>.<replica_id>`  | core, not stored |
+| demand   | `demand.<model>.<edge_id>`   | core, not stored |
+| facts    | `fact.<kind>.<model or ->`   | stream `FACTS`   |
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from libs.contracts.ids import EdgeId, ModelName, ReplicaId, edge_id, model_name, replica_id
+
+REPLICAS_BUCKET: Final = "replicas"
+MODELS_BUCKET: Final = "models"
+TENANTS_BUCKET: Final = "tenants"
+TARGETS_BUCKET: Final = "targets"
+LEADERS_BUCKET: Final = "leaders"
+ROUTING_BUCKET: Final = "routing"
+
+FACTS_STREAM: Final = "FACTS"
+FACTS_SUBJECTS: Final = "fact.>"
+LOAD_SUBJECTS: Final = "load.>"
+DEMAND_SUBJECTS: Final = "demand.>"
+
+
+def lease_key(model: ModelName, replica: ReplicaId) -> str:
+    """Build the key of a replica's lease in the `replicas` bucket."""
+    return f"{model}.{replica}"
+
+
+def parse_lease_key(key: str) -> tuple[ModelName, ReplicaId]:
+    """Split a lease key.
+
+    Raises:
+        ValueError: the key is not `<model>.<replica_id>`.
+    """
+    model, replica = _split("lease key", key, 2)
+    return model_name(model), replica_id(replica)
+
+
+def manual_target_key(model: ModelName) -> str:
+    """Build the key under which a person pins a model's target."""
+    return f"manual.{model}"
+
+
+def decided_target_key(model: ModelName) -> str:
+    """Build the key under which the autoscaler writes its target and reason."""
+    return f"decided.{model}"
+
+
+def load_subject(model: ModelName, replica: ReplicaId) -> str:
+    """Build the subject of a replica's load reports."""
+    return f"load.{model}.{replica}"
+
+
+def parse_load_subject(subject: str) -> tuple[ModelName, ReplicaId]:
+    """Split the subject of a load report.
+
+    Raises:
+        ValueError: the subject is not `load.<model>.<replica_id>`.
+    """
+    head, model, replica = _split("load subject", subject, 3)
+    if head != "load":
+        message = f"load subject {subject!r} must start with 'load.'"
+        raise ValueError(message)
+    return model_name(model), replica_id(replica)
+
+
+def demand_subject(model: ModelName, edge: EdgeId) -> str:
+    """Build the subject on which an edge reports queued, refused and held requests."""
+    return f"demand.{model}.{edge}"
+
+
+def parse_demand_subject(subject: str) -> tuple[ModelName, EdgeId]:
+    """Split the subject of a demand report.
+
+    Raises:
+        ValueError: the subject is not `demand.<model>.<edge_id>`.
+    """
+    head, model, edge = _split("demand subject", subject, 3)
+    if head != "demand":
+        message = f"demand subject {subject!r} must start with 'demand.'"
+        raise ValueError(message)
+    return model_name(model), edge_id(edge)
+
+
+def fact_subject(kind: str, model: ModelName | None) -> str:
+    """Build the subject of a fact; `kind` is the middle of its schema, such as `replica_joined`.
+
+    Facts about no single model carry `-` in the model's place.
+    """
+    return f"fact.{kind}.{model or '-'}"
+
+
+def _split(what: str, text: str, parts: int) -> list[str]:
+    found = text.split(".")
+    if len(found) != parts:
+        message = f"{what} {text!r} must have {parts} parts separated by dots"
+        raise ValueError(message)
+    return found

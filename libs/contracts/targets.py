@@ -1,0 +1,38 @@
+"""How many replicas a model should have: a person's word and the autoscaler's decision."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Literal
+
+from libs.contracts.ids import ModelName
+
+
+class ScaleReason(StrEnum):
+    """Why a target is what it is; one of these reaches logs, metrics and `FACTS`."""
+
+    MINIMUM = "minimum"
+    MANUAL = "manual"
+    HOLD_UNKNOWN = "hold_unknown"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ManualTarget:
+    """A person's word: hold the model at this many replicas until it is taken back."""
+
+    model: ModelName
+    replicas: int
+    set_at: float
+    schema: Literal["target.manual.v1"] = "target.manual.v1"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DecidedTarget:
+    """The autoscaler's decision as last written."""
+
+    model: ModelName
+    replicas: int
+    reason: ScaleReason
+    decided_at: float
+    schema: Literal["target.decided.v1"] = "target.decided.v1"

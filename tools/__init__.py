@@ -1,0 +1,1 @@
+"""Programs for people: the command line, benchmarks, trace analysis, build rules."""
