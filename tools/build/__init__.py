@@ -1,0 +1,1 @@
+"""Building and checking the workspace: Bazel rules, the test runner, the image writer."""

@@ -1,0 +1,76 @@
+"""The rules that BUILD files of this workspace use."""
+
+load("@pypi//:requirements.bzl", "requirement")
+load("@rules_python//python:defs.bzl", "py_binary", "py_library", "py_test")
+load("//tools/build:image.bzl", _service_image = "service_image")
+
+service_image = _service_image
+
+_PYTEST_MAIN = "//tools/build:pytest_main.py"
+
+def sluice_library(name, srcs, pypi = [], deps = [], **kwargs):
+    """A Python library; a file's import path is its path from the workspace root.
+
+    Args:
+      name: the target's name.
+      srcs: the modules.
+      pypi: packages of the lock that the modules import, by their name on the index.
+      deps: libraries of this workspace that the modules import.
+      **kwargs: handed on to py_library (data, imports, visibility, ...).
+    """
+    py_library(
+        name = name,
+        srcs = srcs,
+        srcs_version = "PY3",
+        deps = deps + _packages_above() + [requirement(package) for package in pypi],
+        **kwargs
+    )
+
+def sluice_binary(name, srcs, main, pypi = [], deps = [], **kwargs):
+    """A Python program; the arguments are those of sluice_library and py_binary."""
+    py_binary(
+        name = name,
+        srcs = srcs,
+        main = main,
+        python_version = "PY3",
+        srcs_version = "PY3",
+        deps = deps + _packages_above() + [requirement(package) for package in pypi],
+        **kwargs
+    )
+
+def pytest_test(name, srcs, pypi = [], deps = [], data = [], args = [], env = {}, **kwargs):
+    """Runs pytest on the files of srcs that are named test_*.py.
+
+    Each target writes one JUnit report, with one case per test function.
+
+    Args:
+      name: the target's name.
+      srcs: test modules, and the conftest.py and other modules beside them.
+      pypi: packages of the lock that the tests import, by their name on the index.
+      deps: libraries of this workspace that the tests import.
+      data: files that the tests read.
+      args: more arguments for pytest.
+      env: more environment variables.
+      **kwargs: handed on to py_test (size, tags, timeout, flaky, shard_count, ...).
+    """
+    tests = [src for src in srcs if src.split("/")[-1].split(":")[-1].startswith("test_")]
+    if not tests:
+        fail("%s: no test_*.py among srcs" % name)
+    tools = ["pytest", "pytest-asyncio", "pytest-timeout"]
+    py_test(
+        name = name,
+        srcs = srcs + [_PYTEST_MAIN],
+        main = _PYTEST_MAIN,
+        args = args + ["$(rootpath %s)" % test for test in tests],
+        data = data + ["//:pytest.ini"],
+        env = env,
+        python_version = "PY3",
+        srcs_version = "PY3",
+        deps = deps + [requirement(package) for package in tools + [p for p in pypi if p not in tools]],
+        **kwargs
+    )
+
+def _packages_above():
+    """The __init__.py of the top folder, which every module's import path goes through."""
+    top = native.package_name().split("/")[0]
+    return ["//%s:package" % top] if top in ["libs", "services", "tools"] and native.package_name() != top else []
