@@ -1,0 +1,1 @@
+"""One machine: what runs there and how it is configured."""

@@ -1,0 +1,123 @@
+"""Read `models.yaml`: validate at the edge, return the contracts' own types."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from libs.contracts.ids import model_name
+from libs.contracts.model_spec import (
+    Device,
+    EngineSpec,
+    ModelSpec,
+    RoutingPolicy,
+    RoutingSpec,
+    ScalingSpec,
+)
+from libs.errors import UsageError
+
+MODELS_MAX = 64
+"""As many models as HAProxy has pools of one kind."""
+
+
+class ModelsFileError(UsageError):
+    """The models file cannot be used."""
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class _Engine(_Strict):
+    max_model_len: int | None = None
+    max_num_seqs: int = 64
+    tensor_parallel_size: int = 1
+    dtype: str | None = None
+    kv_cache_gib: float = 1.0
+
+
+class _Routing(_Strict):
+    policy: RoutingPolicy = RoutingPolicy.LEAST_LOADED
+
+
+class _Scaling(_Strict):
+    min: int = 1
+    max: int | None = None
+    target_running_per_replica: float | None = None
+    ttft_slo_s: float | None = None
+
+
+class _Model(_Strict):
+    name: str
+    source: str
+    aliases: tuple[str, ...] = ()
+    device: Device = Device.CPU
+    engine: _Engine = _Engine()
+    routing: _Routing = _Routing()
+    scaling: _Scaling = _Scaling()
+
+    def spec(self, folder: Path) -> ModelSpec:
+        return ModelSpec(
+            name=model_name(self.name),
+            source=_absolute(self.source, folder),
+            aliases=self.aliases,
+            device=self.device,
+            engine=EngineSpec(**self.engine.model_dump()),
+            routing=RoutingSpec(policy=self.routing.policy),
+            scaling=ScalingSpec(
+                min=self.scaling.min,
+                max=max(self.scaling.min, 1) if self.scaling.max is None else self.scaling.max,
+                target_running_per_replica=self.scaling.target_running_per_replica,
+                ttft_slo_s=self.scaling.ttft_slo_s,
+            ),
+        )
+
+
+class _ModelsFile(_Strict):
+    models: list[_Model] = Field(max_length=MODELS_MAX)
+
+
+def load_models(path: Path) -> tuple[ModelSpec, ...]:
+    """Read and check a models file; a relative directory counts from the file's own folder.
+
+    Raises:
+        ModelsFileError: the file is missing, is not YAML, or declares what cannot be;
+            the message names every place.
+    """
+    try:
+        document = yaml.safe_load(path.read_text())
+        entries = _ModelsFile.model_validate(document).models
+        specs = tuple(entry.spec(path.absolute().parent) for entry in entries)
+    except OSError as exc:
+        raise ModelsFileError(f"{path}: {exc.strerror}; name a models file") from exc
+    except yaml.YAMLError as exc:
+        raise ModelsFileError(f"{path} is not YAML: {' '.join(str(exc).split())}") from exc
+    except ValidationError as exc:
+        raise ModelsFileError(f"{path}: {_places(exc)}") from exc
+    except ValueError as exc:
+        raise ModelsFileError(f"{path}: {exc}") from exc
+    _refuse_doubles(path, specs)
+    return specs
+
+
+def _absolute(source: str, folder: Path) -> str:
+    if source.startswith(("./", "../")):
+        return str((folder / source).resolve())
+    return source
+
+
+def _places(error: ValidationError) -> str:
+    found = error.errors(include_url=False, include_input=False)
+    return "; ".join(f"{'.'.join(str(p) for p in e['loc']) or 'file'}: {e['msg']}" for e in found)
+
+
+def _refuse_doubles(path: Path, specs: tuple[ModelSpec, ...]) -> None:
+    seen: dict[str, str] = {}
+    for spec in specs:
+        for name in (spec.name, *spec.aliases):
+            if name in seen:
+                message = f"{path}: {name!r} names both {seen[name]} and {spec.name}"
+                raise ModelsFileError(message)
+            seen[name] = spec.name

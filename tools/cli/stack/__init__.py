@@ -1,0 +1,1 @@
+"""One stack on this machine: its files, ports, processes, start and stop."""

@@ -1,0 +1,162 @@
+"""Which processes a stack has and with what environment (pure)."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from typing import Final
+
+from deploy.local.supervisord_conf import Program
+from tools.cli.stack.layout import Layout
+from tools.cli.stack.processes import STACK_ID_VARIABLE
+from tools.cli.stack.record import StackRecord
+
+NATS: Final = "nats"
+RAY: Final = "ray"
+ROUTER_CONFIG: Final = "router-config"
+AUTOSCALER: Final = "autoscaler"
+
+EDGE_ID: Final = "local"
+
+_LOGICAL_SLOTS: Final = 64
+"""CPUs and device slots that Ray may hand out; what really limits a laptop is its memory."""
+
+_OBJECT_STORE_BYTES: Final = 256 * 1024 * 1024
+"""Nothing of ours goes through Ray's object store; this is near Ray's own minimum."""
+
+_INHERITED: Final = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "LD_LIBRARY_PATH", "NATS_SERVER")
+_INHERITED_PREFIXES: Final = ("OTEL_", "VLLM_", "HF_", "CUDA_", "NVIDIA_", "NCCL_", "SLUICE_")
+
+
+def inherited(environment: Mapping[str, str]) -> dict[str, str]:
+    """Pick what the stack's processes take over from the user's environment."""
+    return {
+        name: value
+        for name, value in environment.items()
+        if (name in _INHERITED or name.startswith(_INHERITED_PREFIXES)) and "\n" not in value
+    }
+
+
+def programs(
+    layout: Layout,
+    record: StackRecord,
+    *,
+    nats_server: str,
+    environment: Mapping[str, str],
+    cuda: bool,
+) -> list[Program]:
+    """List the stack's programs, in the order in which they start."""
+    base = {
+        **inherited(environment),
+        STACK_ID_VARIABLE: record.stack_id,
+        "PYTHONPATH": _python_path(layout, environment),
+        "PYTHONUNBUFFERED": "1",
+    }
+    return [
+        _nats(layout, base, nats_server),
+        _ray(layout, record, base, cuda=cuda),
+        _router_config(layout, record, base),
+        _autoscaler(layout, record, base),
+    ]
+
+
+def ray_client_environment(layout: Layout, record: StackRecord) -> dict[str, str]:
+    """Return what a process needs to call the stack's Ray cluster."""
+    return {
+        "RAY_ADDRESS": record.ray_address,
+        "RAY_AUTH_MODE": "token",
+        "RAY_AUTH_TOKEN_PATH": str(layout.ray_token),
+    }
+
+
+def _python_path(layout: Layout, environment: Mapping[str, str]) -> str:
+    kept = [part for part in environment.get("PYTHONPATH", "").split(":") if part]
+    own = [str(layout.root), str(layout.root / "libs" / "engine" / "plugin")]
+    return ":".join(dict.fromkeys([*own, *kept]))
+
+
+def _nats(layout: Layout, base: Mapping[str, str], nats_server: str) -> Program:
+    return Program(
+        name=NATS,
+        command=[nats_server, "-c", str(layout.nats / "nats.conf")],
+        environment=base,
+        directory=layout.var,
+        log_file=layout.logs / "nats.log",
+    )
+
+
+def _ray(
+    layout: Layout, record: StackRecord, base: Mapping[str, str], *, cuda: bool
+) -> Program:
+    slots = [] if cuda else [f"--num-gpus={_LOGICAL_SLOTS}", f"--num-cpus={_LOGICAL_SLOTS}"]
+    return Program(
+        name=RAY,
+        command=[
+            sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block",
+            "--node-ip-address=127.0.0.1",
+            f"--port={record.ray_port}",
+            "--dashboard-host=127.0.0.1",
+            f"--dashboard-port={record.dashboard_port}",
+            "--include-dashboard=true",
+            f"--temp-dir={layout.ray_temp}",
+            f"--object-store-memory={_OBJECT_STORE_BYTES}",
+            "--disable-usage-stats",
+            "--ray-client-server-port=0",
+            *slots,
+        ],
+        environment={
+            **base,
+            **ray_client_environment(layout, record),
+            # Ray's default of 15 halves throughput on a busy machine.
+            "RAY_worker_niceness": "0",
+            # Workers outlive a dead head process for this long.
+            "RAY_gcs_rpc_server_reconnect_timeout_s": "600",
+            "SLUICE_REPLICA_NATS_CREDENTIALS_FILE": str(layout.credentials("replica")),
+            "SLUICE_REPLICA_TRACES_DIR": str(layout.traces),
+            "SLUICE_REPLICA_MODELS_DIR": str(layout.models),
+        },
+        directory=layout.var,
+        log_file=layout.logs / "ray.log",
+        stop_wait_s=20,
+        stop_group=True,
+    )
+
+
+def _router_config(layout: Layout, record: StackRecord, base: Mapping[str, str]) -> Program:
+    prefix = "SLUICE_ROUTER_CONFIG_"
+    return Program(
+        name=ROUTER_CONFIG,
+        command=[sys.executable, "-m", "services.router_config"],
+        environment={
+            **base,
+            f"{prefix}EDGE_ID": EDGE_ID,
+            f"{prefix}STATE_DIR": str(layout.haproxy),
+            f"{prefix}RUN_DIR": str(layout.run),
+            f"{prefix}LOG_DIR": str(layout.logs),
+            f"{prefix}API_HOST": record.api_host,
+            f"{prefix}API_PORT": str(record.api_port),
+            f"{prefix}STATS_PORT": str(record.stats_port),
+            f"{prefix}NATS_CREDENTIALS_FILE": str(layout.credentials("router-config")),
+            f"{prefix}TRACES_DIR": str(layout.traces),
+        },
+        directory=layout.var,
+        log_file=layout.logs / "router-config.log",
+        stop_wait_s=20,
+    )
+
+
+def _autoscaler(layout: Layout, record: StackRecord, base: Mapping[str, str]) -> Program:
+    prefix = "SLUICE_AUTOSCALER_"
+    return Program(
+        name=AUTOSCALER,
+        command=[sys.executable, "-m", "services.autoscaler"],
+        environment={
+            **base,
+            **ray_client_environment(layout, record),
+            f"{prefix}NATS_CREDENTIALS_FILE": str(layout.credentials("autoscaler")),
+            f"{prefix}RAY_DASHBOARD_URL": record.dashboard_url,
+            f"{prefix}TRACES_DIR": str(layout.traces),
+        },
+        directory=layout.var,
+        log_file=layout.logs / "autoscaler.log",
+    )
