@@ -48,7 +48,7 @@ def requirement(name):
     """Returns the label of a package, given its name on the package index."""
     key = name.split("[")[0].lower().replace("-", "_").replace(".", "_")
     if key not in _NAMES:
-        fail("%s is not in {lock}; add it to common.in beside it and run tools/build/lock.sh" % name)
+        fail("%s is not in {lock}; add it to common.in there and run tools/build/lock.sh" % name)
     return "@{repository}//:" + key
 
 def install_deps(**_kwargs):
