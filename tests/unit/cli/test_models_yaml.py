@@ -1,0 +1,80 @@
+"""`models.yaml` is checked at the edge: good files become contracts, bad ones get one clear line."""
+
+from pathlib import Path
+
+import pytest
+
+from libs.contracts.model_spec import Device, RoutingPolicy
+from tools.cli.models_yaml import ModelsFileError, load_models
+
+DEFAULT = Path(__file__).parents[3] / "deploy" / "local" / "models.yaml"
+
+
+def write(folder: Path, text: str) -> Path:
+    """Write a models file and return its path."""
+    path = folder / "models.yaml"
+    path.write_text(text)
+    return path
+
+
+def test_the_default_file_declares_one_small_model() -> None:
+    """`./sluice up` without arguments reads this file."""
+    (spec,) = load_models(DEFAULT)
+
+    assert spec.name == "smollm2"
+    assert spec.aliases == ("default",)
+    assert spec.device is Device.CPU
+    assert spec.routing.policy is RoutingPolicy.LEAST_LOADED
+    assert (spec.scaling.min, spec.scaling.max) == (1, 4)
+
+
+def test_a_relative_source_counts_from_the_files_own_folder(tmp_path: Path) -> None:
+    """The current folder must not matter."""
+    path = write(tmp_path, "models: [{name: a, source: ./weights}]")
+
+    (spec,) = load_models(path)
+
+    assert spec.source == str(tmp_path / "weights")
+
+
+def test_a_maximum_that_is_not_said_is_the_minimum(tmp_path: Path) -> None:
+    """A fixed number of replicas needs one line."""
+    path = write(tmp_path, "models: [{name: a, source: x, scaling: {min: 3}}]")
+
+    (spec,) = load_models(path)
+
+    assert (spec.scaling.min, spec.scaling.max) == (3, 3)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("models: [{name: a}]", "models.0.source: Field required"),
+        ("models: [{name: a, source: x, colour: red}]", "models.0.colour: Extra inputs"),
+        ("models: [{name: Big Model, source: x}]", "model name 'Big Model' must be 1 to 63"),
+        ("models: [{name: a, source: x, device: tpu}]", "models.0.device"),
+        ("models: [{name: a, source: x, scaling: {min: 2, max: 1}}]", "scaling.max 1 must not"),
+        ("models: [{name: a, source: x, engine: {max_num_seqs: 0}}]", "must be at least 1"),
+        ("models: [{name: a, source: x, aliases: ['b c']}]", "must not contain white space"),
+        ("models: [{name: a, source: x}, {name: b, source: x, aliases: [a]}]", "names both a and b"),
+        ("models: [", "is not YAML"),
+        ("[]", "file: Input should be"),
+    ],
+)
+def test_a_bad_file_is_refused_with_the_place_and_the_cause(
+    tmp_path: Path, text: str, told: str
+) -> None:
+    """One line, and the user knows what to change."""
+    path = write(tmp_path, text)
+
+    with pytest.raises(ModelsFileError) as caught:
+        load_models(path)
+
+    assert told in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    """The path that was tried stands in the message."""
+    with pytest.raises(ModelsFileError, match=r"nowhere\.yaml: No such file"):
+        load_models(tmp_path / "nowhere.yaml")

@@ -1,0 +1,59 @@
+"""Check that this machine and the declared models can work, before anything is started."""
+
+from __future__ import annotations
+
+import platform
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from libs.contracts.model_spec import Device, ModelSpec
+from libs.errors import UsageError
+from tools.cli.stack.layout import Layout
+from tools.cli.stack.ports import require_free
+from tools.cli.stack.record import load
+
+_DISK_BYTES_MIN: Final = 2 * 1024**3
+
+
+class MachineError(UsageError):
+    """This machine cannot run Sluice."""
+
+
+def check_machine(layout: Layout, *, host: str, port: int) -> None:
+    """Check the platform, the disk and the API's port.
+
+    Raises:
+        MachineError: it is not Linux, or the disk is full.
+        UsageError: the port is taken, or the address is not loopback.
+    """
+    if platform.system() != "Linux":
+        raise MachineError(f"Sluice runs on Linux, not on {platform.system()}; use a container")
+    if not host.startswith("127.") and host not in {"localhost", "::1"}:
+        raise MachineError(
+            f"refusing to serve on {host}: without tenants and TLS the API stays on loopback; "
+            "use --host 127.0.0.1"
+        )
+    require_free(host, port)
+    _check_disk(layout.var)
+
+
+def is_running(layout: Layout) -> bool:
+    """Tell whether `up` has left a record of a stack here."""
+    return load(layout.record) is not None
+
+
+def wants_cuda(specs: Sequence[ModelSpec]) -> bool:
+    """Tell whether any model needs a real GPU."""
+    return any(spec.device is Device.CUDA for spec in specs)
+
+
+def _check_disk(folder: Path) -> None:
+    existing = next(path for path in (folder, *folder.parents) if path.exists())
+    free = shutil.disk_usage(existing).free
+    if free < _DISK_BYTES_MIN:
+        raise MachineError(
+            f"{existing} has {free / 1024**3:.1f} GiB free, {_DISK_BYTES_MIN / 1024**3:.0f} GiB "
+            "are needed; make room or set SLUICE_VAR to another disk"
+        )

@@ -1,0 +1,158 @@
+"""`sluice status`: assemble what the buckets, the reports and the record say (pure)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+
+from libs.contracts.ids import ModelName, ReplicaId
+from libs.contracts.lease import ReplicaLease, ReplicaState
+from libs.contracts.model_spec import ModelSpec
+from libs.contracts.reports import LoadReport, RoutingStatus
+from libs.contracts.targets import DecidedTarget, ManualTarget
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReplicaStatus:
+    """One replica; None where nothing is known."""
+
+    id: str
+    state: str
+    address: str | None
+    executor: str
+    device: str
+    running: int | None
+    waiting: int | None
+    kv_cache_usage_ratio: float | None
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelStatus:
+    """One model; `target` is None until the autoscaler has decided."""
+
+    name: str
+    aliases: tuple[str, ...]
+    target: int | None
+    target_reason: str | None
+    ready: int
+    replicas: tuple[ReplicaStatus, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HAProxyStatus:
+    """The edge's HAProxy; `pid` is None while it is down."""
+
+    version: str | None
+    pid: int | None
+    reloads: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RoutingRevision:
+    """Which state HAProxy has; None until an edge has said so."""
+
+    revision: int | None
+    applied_at: float | None
+    degraded: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProcessStatus:
+    """One supervised process."""
+
+    name: str
+    state: str
+    pid: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Status:
+    """The whole stack as `sluice status` shows it."""
+
+    api_url: str
+    haproxy: HAProxyStatus
+    nats_url: str
+    routing: RoutingRevision
+    models: tuple[ModelStatus, ...]
+    processes: tuple[ProcessStatus, ...]
+
+    def to_json(self) -> dict[str, object]:
+        """Return plain values for `--json`."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Observed:
+    """What a status is made of, as it was read."""
+
+    specs: Iterable[ModelSpec]
+    leases: Iterable[ReplicaLease]
+    manual: Mapping[ModelName, ManualTarget]
+    decided: Mapping[ModelName, DecidedTarget]
+    loads: Mapping[ReplicaId, LoadReport]
+    routing: RoutingStatus | None
+    processes: tuple[ProcessStatus, ...]
+
+
+def assemble(observed: Observed, *, api_url: str, nats_url: str) -> Status:
+    """Put the parts together; models and replicas come in order of their names."""
+    leases = list(observed.leases)
+    return Status(
+        api_url=api_url,
+        haproxy=_haproxy(observed.routing),
+        nats_url=nats_url,
+        routing=_routing(observed.routing),
+        models=tuple(
+            _model(spec, [each for each in leases if each.model == spec.name], observed)
+            for spec in sorted(observed.specs, key=lambda spec: spec.name)
+        ),
+        processes=observed.processes,
+    )
+
+
+def _haproxy(routing: RoutingStatus | None) -> HAProxyStatus:
+    if routing is None:
+        return HAProxyStatus(version=None, pid=None, reloads=None)
+    return HAProxyStatus(
+        version=routing.haproxy_version, pid=routing.haproxy_pid, reloads=routing.reloads
+    )
+
+
+def _routing(routing: RoutingStatus | None) -> RoutingRevision:
+    if routing is None:
+        return RoutingRevision(revision=None, applied_at=None, degraded="no edge has reported")
+    return RoutingRevision(
+        revision=routing.revision, applied_at=routing.applied_at, degraded=routing.degraded
+    )
+
+
+def _model(spec: ModelSpec, leases: list[ReplicaLease], observed: Observed) -> ModelStatus:
+    manual, decided = observed.manual.get(spec.name), observed.decided.get(spec.name)
+    target = manual.replicas if manual else decided.replicas if decided else None
+    reason = "manual" if manual else decided.reason.value if decided else None
+    return ModelStatus(
+        name=spec.name,
+        aliases=spec.aliases,
+        target=target,
+        target_reason=reason,
+        ready=sum(lease.state is ReplicaState.READY for lease in leases),
+        replicas=tuple(
+            _replica(lease, observed.loads.get(lease.replica_id))
+            for lease in sorted(leases, key=lambda lease: lease.replica_id)
+        ),
+    )
+
+
+def _replica(lease: ReplicaLease, load: LoadReport | None) -> ReplicaStatus:
+    return ReplicaStatus(
+        id=lease.replica_id,
+        state=lease.state.value,
+        address=str(lease.address) if lease.address else None,
+        executor=lease.executor,
+        device=lease.device,
+        running=load.running if load else None,
+        waiting=load.waiting if load else None,
+        kv_cache_usage_ratio=load.kv_cache_usage_ratio if load else None,
+        reason=lease.reason,
+    )

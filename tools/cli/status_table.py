@@ -1,0 +1,60 @@
+"""`sluice status` for people: tables."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from rich.table import Table
+
+from tools.cli.status import ModelStatus, Status
+
+_UNKNOWN = "?"
+
+
+def tables(status: Status) -> Iterator[str | Table]:
+    """Render the status as lines and tables."""
+    proxy = status.haproxy
+    yield f"API      {status.api_url}"
+    yield f"HAProxy  {proxy.version or _UNKNOWN}, pid {_known(proxy.pid)}, reloads {_known(proxy.reloads)}"
+    yield f"Routing  revision {_known(status.routing.revision)}"
+    if status.routing.degraded:
+        yield f"         [yellow]degraded: {status.routing.degraded}[/]"
+    yield f"NATS     {status.nats_url}"
+    yield _processes(status)
+    yield _models(status)
+
+
+def _processes(status: Status) -> Table:
+    table = Table("process", "state", "pid", box=None, pad_edge=False)
+    for each in status.processes:
+        table.add_row(each.name, each.state.lower(), str(each.pid or ""))
+    return table
+
+
+def _models(status: Status) -> Table:
+    table = Table(
+        "model", "ready/target", "replica", "state", "address", "executor", "device",
+        "running", "waiting", "kv cache", box=None, pad_edge=False,
+    )
+    for model in status.models:
+        _add_model(table, model)
+    return table
+
+
+def _add_model(table: Table, model: ModelStatus) -> None:
+    ready = f"{model.ready}/{_known(model.target)}"
+    head = (model.name, f"{ready} manual" if model.target_reason == "manual" else ready)
+    if not model.replicas:
+        table.add_row(*head, "none", *[""] * 7)
+    for each in model.replicas:
+        usage = each.kv_cache_usage_ratio
+        table.add_row(
+            *head, each.id, f"{each.state} {each.reason}".strip(), each.address or "",
+            each.executor, each.device, _known(each.running), _known(each.waiting),
+            _UNKNOWN if usage is None else f"{usage:.0%}",
+        )
+        head = ("", "")
+
+
+def _known(value: float | None) -> str:
+    return _UNKNOWN if value is None else str(value)
