@@ -1,0 +1,1 @@
+"""What turns a model spec into a running vLLM engine: sources, the default model, the platform."""

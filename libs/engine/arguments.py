@@ -1,0 +1,66 @@
+"""From a model spec to vLLM's own command line arguments and environment: pure, no vLLM import.
+
+Going through vLLM's argument parser gives every setting that Sluice does not name the same default
+as vLLM's own API server has.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Final
+
+from libs.contracts.model_spec import Device, EngineSpec, ModelSpec
+
+GIB: Final = 2**30
+CPU_DTYPE: Final = "float32"
+"""bfloat16 gives wrong text for some models in vLLM's CPU build."""
+
+
+class Executor(StrEnum):
+    """How vLLM runs its workers: as actors of a Ray cluster, or as processes of its own."""
+
+    RAY = "ray"
+    MULTIPROCESSING = "mp"
+
+
+def api_server_arguments(
+    spec: ModelSpec, *, model: str, executor: Executor = Executor.RAY
+) -> list[str]:
+    """Return the arguments of vLLM's API server for a spec; `model` is a folder or a hub id."""
+    arguments = ["--model", model]
+    arguments += ["--served-model-name", spec.name, *spec.aliases]
+    arguments += ["--distributed-executor-backend", executor.value]
+    arguments += ["--tensor-parallel-size", str(spec.engine.tensor_parallel_size)]
+    arguments += ["--max-num-seqs", str(spec.engine.max_num_seqs)]
+    arguments += _optional("--max-model-len", spec.engine.max_model_len)
+    arguments += _optional("--dtype", dtype_of(spec))
+    return arguments + (_cpu_arguments(spec.engine) if spec.device is Device.CPU else [])
+
+
+def dtype_of(spec: ModelSpec) -> str | None:
+    """Return the type of weights and cache; None leaves it to the model's own configuration."""
+    if spec.engine.dtype is not None:
+        return spec.engine.dtype
+    return CPU_DTYPE if spec.device is Device.CPU else None
+
+
+def engine_environment(spec: ModelSpec, *, is_local: bool) -> dict[str, str]:
+    """Return the environment variables that vLLM's processes need for a spec.
+
+    `is_local` says that the model is a folder: then nothing may ask a hub for it.
+    """
+    environment = {"VLLM_NO_USAGE_STATS": "1", "VLLM_LOGGING_LEVEL": "INFO"}
+    if is_local:
+        environment |= {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"}
+    if spec.device is Device.CPU:
+        environment |= {"VLLM_CPU_OMP_THREADS_BIND": "nobind"}
+    return environment
+
+
+def _cpu_arguments(engine: EngineSpec) -> list[str]:
+    kv_cache_bytes = int(engine.kv_cache_gib * GIB)
+    return ["--enforce-eager", "--kv-cache-memory-bytes", str(kv_cache_bytes)]
+
+
+def _optional(flag: str, value: object | None) -> list[str]:
+    return [] if value is None else [flag, str(value)]
