@@ -1,0 +1,6 @@
+"""Run `./sluice`."""
+
+from tools.cli.app import main
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,253 @@
+"""The commands of `./sluice`: options, help texts and exit codes; the work is elsewhere."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from pydantic import ValidationError
+
+from libs.errors import ControlPlaneError, UsageError
+from tools.cli import bench_commands
+from tools.cli.chat import stream_answer
+from tools.cli.console import err, fail, out, step
+from tools.cli.declare import check_sources, set_manual_target, write_changes
+from tools.cli.logs import files_for, follow, tail
+from tools.cli.model_changes import ModelChanges, model_changes
+from tools.cli.models_yaml import load_models
+from tools.cli.observe import observe, stored_models
+from tools.cli.settings import CliSettings
+from tools.cli.stack.bus import stack_bus
+from tools.cli.stack.down import down as stop_stack
+from tools.cli.stack.layout import Layout
+from tools.cli.stack.locate import ROOT, here
+from tools.cli.stack.record import StackRecord, load, require
+from tools.cli.status import Status, assemble
+from tools.cli.status_table import tables
+
+app = typer.Typer(
+    name="sluice",
+    help="Serve large language models: vLLM replicas stream straight to HAProxy.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+app.add_typer(bench_commands.app, name="bench")
+
+DEFAULT_MODELS = ROOT / "deploy" / "local" / "models.yaml"
+_INTERRUPTED = 128 + signal.SIGINT
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+
+
+def main() -> None:
+    """Run the command line; errors become one line and an exit code."""
+    try:
+        app()
+    except UsageError as exc:
+        fail(str(exc), exit_code=exc.exit_code)
+    except ControlPlaneError as exc:
+        fail(str(exc), exit_code=1)
+    except ValidationError as exc:
+        first = exc.errors(include_url=False)[0]
+        fail(f"SLUICE_{'_'.join(map(str, first['loc'])).upper()}: {first['msg']}", exit_code=2)
+    except KeyboardInterrupt:
+        fail("interrupted", exit_code=_INTERRUPTED)
+    except BrokenPipeError:
+        sys.stderr.close()
+
+
+def _layout() -> Layout:
+    return here(CliSettings())
+
+
+@app.command()
+def up(
+    detach: Annotated[
+        bool, typer.Option("--detach", "-d", help="Return when ready; otherwise Ctrl-C stops it.")
+    ] = False,
+    models: Annotated[Path, typer.Option(help="What to serve.")] = DEFAULT_MODELS,
+    port: Annotated[int | None, typer.Option(help="The API's port.  [default: 8080]")] = None,
+    host: Annotated[str | None, typer.Option(help="The API's address, on loopback.")] = None,
+    timeout: Annotated[float, typer.Option(help="Seconds that the start may take.")] = 600.0,
+) -> None:
+    """Start everything on this machine: NATS, HAProxy, Ray, one real model."""
+    from tools.cli.stack.up import UpOptions, up as start_stack
+
+    settings, layout = CliSettings(), _layout()
+    running = load(layout.record)
+    if running is not None:
+        _greet(running, layout, "Sluice is running already")
+        return
+    options = UpOptions(
+        host=host or settings.api_host,
+        port=settings.api_port if port is None else port,
+        models_file=models,
+        start_timeout_s=timeout,
+    )
+    _greet(asyncio.run(start_stack(layout, options)), layout, "Sluice is up")
+    if not detach:
+        _stay(layout)
+
+
+@app.command()
+def down() -> None:
+    """Stop everything that `up` started; no process and no open port is left."""
+    with step("stopping") as say:
+        stopped = stop_stack(_layout(), say)
+    if not stopped.was_running:
+        out.print("Sluice was not running.")
+    for each in stopped.killed:
+        err.print(f"had to kill {each.pid}: {each.command[:100]}", markup=False)
+
+
+@app.command()
+def status(as_json: AsJson = False) -> None:
+    """Show models, replicas, the routing revision and reloads so far."""
+    found = asyncio.run(_status(_layout()))
+    if as_json:
+        print(json.dumps(found.to_json(), indent=2))
+        return
+    for part in tables(found):
+        out.print(part)
+
+
+@app.command()
+def chat(
+    question: Annotated[str, typer.Argument(help="What to ask.")],
+    model: Annotated[str, typer.Option(help="A model's name or alias.")] = "default",
+    temperature: Annotated[float, typer.Option(min=0.0, max=2.0)] = 0.0,
+    max_tokens: Annotated[int, typer.Option(min=1)] = 256,
+) -> None:
+    """Ask a question and stream the answer."""
+    pieces = stream_answer(
+        api_url=require(_layout().record).api_url,
+        model=model,
+        question=question,
+        temperature=temperature,
+        max_tokens=max_tokens,
+    )
+    for piece in pieces:
+        print(piece, end="", flush=True)
+    print()
+
+
+@app.command()
+def apply(
+    file: Annotated[Path, typer.Argument(help="A models file; see deploy/local/models.yaml.")],
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the difference only.")] = False,
+) -> None:
+    """Declare models: check the file, show the difference, write it."""
+    changes = asyncio.run(_apply(_layout(), file, dry_run=dry_run))
+    for line in changes.lines():
+        out.print(line, markup=False)
+    if not changes:
+        out.print("Nothing to change.")
+    elif dry_run:
+        out.print("Nothing was written (--dry-run).")
+
+
+@app.command()
+def scale(
+    model: Annotated[str, typer.Argument(help="A model's name.")],
+    replicas: Annotated[str, typer.Argument(help="A number, or `auto` for the autoscaler.")],
+) -> None:
+    """Set a model's number of replicas by hand, until `sluice scale MODEL auto`."""
+    count = _count(replicas)
+    name = asyncio.run(_scale(_layout(), model, count))
+    said = "follows the autoscaler" if count is None else f"is held at {count} by hand"
+    out.print(f"{name} {said}; watch it with `./sluice status`.")
+
+
+@app.command()
+def logs(
+    service: Annotated[str | None, typer.Argument(help="One service; all of them without.")] = None,
+    lines: Annotated[int, typer.Option("--lines", "-n", min=0, help="Lines of each.")] = 40,
+    following: Annotated[bool, typer.Option("--follow", "-f", help="Go on as lines come.")] = False,
+) -> None:
+    """Print the services' logs."""
+    paths = files_for(_layout().logs, service)
+    for path in paths:
+        for line in tail(path, lines):
+            print(line if service else f"{path.stem:14} {line}")
+    if following:
+        for name, line in follow(paths):
+            print(line if service else f"{name:14} {line}", flush=True)
+
+
+@app.command(
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
+    add_help_option=False,
+)
+def test(context: typer.Context) -> None:
+    """Run all the tests; `./sluice test --help` lists the options."""
+    from tools.build.run_tests import main as run_tests
+
+    sys.exit(run_tests(context.args))
+
+
+def _greet(record: StackRecord, layout: Layout, headline: str) -> None:
+    curl = (
+        f"curl -N {record.api_url}/v1/chat/completions -H 'Content-Type: application/json' -d "
+        """'{"model": "default", "stream": true, "messages": """
+        """[{"role": "user", "content": "What is the capital of France?"}]}'"""
+    )
+    lines = [
+        f"{headline}: {record.api_url}/v1",
+        "",
+        curl,
+        "",
+        f"logs    {layout.logs}  (./sluice logs)",
+        f"traces  {layout.traces}",
+        "stop    ./sluice down",
+    ]
+    for line in lines:
+        out.print(line, markup=False)
+
+
+def _stay(layout: Layout) -> None:
+    """Wait for Ctrl-C or SIGTERM, or for somebody else's `down`; then stop everything."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    out.print("Ctrl-C stops it.")
+    try:
+        while layout.record.exists():
+            time.sleep(0.5)
+    except KeyboardInterrupt:
+        out.print()
+        down()
+
+
+async def _status(layout: Layout) -> Status:
+    record = require(layout.record)
+    async with stack_bus(layout) as bus:
+        observed = await observe(bus, layout)
+    return assemble(observed, api_url=record.api_url, nats_url=record.nats_url)
+
+
+async def _apply(layout: Layout, file: Path, *, dry_run: bool) -> ModelChanges:
+    specs = load_models(file)
+    check_sources(specs, layout)
+    async with stack_bus(layout) as bus:
+        changes = model_changes(declared=specs, stored=await stored_models(bus))
+        if not dry_run:
+            await write_changes(bus, changes)
+    return changes
+
+
+async def _scale(layout: Layout, model: str, count: int | None) -> str:
+    async with stack_bus(layout) as bus:
+        return await set_manual_target(bus, model, count)
+
+
+def _count(text: str) -> int | None:
+    if text == "auto":
+        return None
+    if not text.isdecimal():
+        raise UsageError(f"replicas must be a number or `auto`, not {text!r}")
+    return int(text)

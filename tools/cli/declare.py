@@ -1,0 +1,59 @@
+"""`sluice apply` and `sluice scale`: write what a person wants."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+from libs.bus.nats_bus import NatsBus
+from libs.contracts.ids import ModelName, model_name
+from libs.contracts.model_spec import ModelSpec
+from libs.contracts.subjects import MODELS_BUCKET, TARGETS_BUCKET, manual_target_key
+from libs.contracts.targets import ManualTarget
+from libs.engine.sources import check_source
+from libs.errors import UsageError
+from tools.cli.model_changes import ModelChanges
+from tools.cli.observe import stored_models
+from tools.cli.stack.layout import Layout
+
+
+class UnknownModelError(UsageError):
+    """No such model is declared."""
+
+
+def check_sources(specs: Sequence[ModelSpec], layout: Layout) -> None:
+    """Check that every model's source can be loaded on this machine.
+
+    Raises:
+        UsageError: a directory is missing, or a model is too large for the memory.
+    """
+    for spec in specs:
+        check_source(spec, layout.models)
+
+
+async def write_changes(bus: NatsBus, changes: ModelChanges) -> None:
+    """Write added and changed models and remove the removed ones, with their manual targets."""
+    for spec in (*changes.added, *(new for _, new in changes.changed)):
+        await bus.put(MODELS_BUCKET, spec.name, spec)
+    for spec in changes.removed:
+        await bus.delete(MODELS_BUCKET, spec.name)
+        await bus.delete(TARGETS_BUCKET, manual_target_key(spec.name))
+
+
+async def set_manual_target(bus: NatsBus, model: str, replicas: int | None) -> ModelName:
+    """Pin a model's target; None gives it back to the autoscaler.
+
+    Raises:
+        UnknownModelError: the model is not declared; the message lists those that are.
+    """
+    known = await stored_models(bus)
+    if model not in known:
+        listed = ", ".join(sorted(known)) or "none"
+        raise UnknownModelError(f"no model {model!r} is declared; there is: {listed}")
+    name = model_name(model)
+    if replicas is None:
+        await bus.delete(TARGETS_BUCKET, manual_target_key(name))
+        return name
+    target = ManualTarget(model=name, replicas=replicas, set_at=time.time())
+    await bus.put(TARGETS_BUCKET, manual_target_key(name), target)
+    return name

@@ -1,0 +1,89 @@
+"""Read what `status` shows: buckets, load reports, processes."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Mapping
+from contextlib import AsyncExitStack
+from typing import Final
+
+from libs.bus.nats_bus import NatsBus
+from libs.bus.ports import Record
+from libs.contracts.ids import ModelName, ReplicaId
+from libs.contracts.lease import ReplicaLease
+from libs.contracts.model_spec import ModelSpec
+from libs.contracts.reports import LoadReport, RoutingStatus
+from libs.contracts.subjects import (
+    LOAD_SUBJECTS,
+    MODELS_BUCKET,
+    REPLICAS_BUCKET,
+    ROUTING_BUCKET,
+    TARGETS_BUCKET,
+)
+from libs.contracts.targets import DecidedTarget, ManualTarget
+from libs.errors import PeerUnreachableError
+from tools.cli.stack.layout import Layout
+from tools.cli.stack.supervisor import Supervisor
+from tools.cli.status import Observed, ProcessStatus
+
+_REPORT_WAIT_S: Final = 1.5
+"""Replicas report once a second."""
+
+
+async def observe(bus: NatsBus, layout: Layout) -> Observed:
+    """Read everything once; waits at most 1.5 s for the replicas' load reports."""
+    records = await read_buckets(
+        bus, (MODELS_BUCKET, REPLICAS_BUCKET, TARGETS_BUCKET, ROUTING_BUCKET)
+    )
+    leases = [each for each in records if isinstance(each, ReplicaLease)]
+    return Observed(
+        specs=[each for each in records if isinstance(each, ModelSpec)],
+        leases=leases,
+        manual={each.model: each for each in records if isinstance(each, ManualTarget)},
+        decided={each.model: each for each in records if isinstance(each, DecidedTarget)},
+        loads=await _loads(bus, {lease.replica_id for lease in leases}),
+        routing=next((each for each in records if isinstance(each, RoutingStatus)), None),
+        processes=processes(layout),
+    )
+
+
+async def read_buckets(bus: NatsBus, buckets: tuple[str, ...]) -> list[Record]:
+    """Read whole buckets, one after the other in one list."""
+    async with AsyncExitStack() as stack:
+        views = [await stack.enter_async_context(bus.view(bucket)) for bucket in buckets]
+        return [
+            entry.value for view in views for entry in view.snapshot().entries.values()
+        ]
+
+
+async def stored_models(bus: NatsBus) -> dict[ModelName, ModelSpec]:
+    """Read the declared models by name."""
+    records = await read_buckets(bus, (MODELS_BUCKET,))
+    return {each.name: each for each in records if isinstance(each, ModelSpec)}
+
+
+def processes(layout: Layout) -> tuple[ProcessStatus, ...]:
+    """List the supervised processes; empty when supervisord does not answer."""
+    try:
+        states = Supervisor(layout.supervisor_socket).states()
+    except (PeerUnreachableError, OSError):
+        return ()
+    return tuple(
+        ProcessStatus(name=each.name, state=each.state, pid=each.pid) for each in states
+    )
+
+
+async def _loads(bus: NatsBus, expected: set[ReplicaId]) -> Mapping[ReplicaId, LoadReport]:
+    heard: dict[ReplicaId, LoadReport] = {}
+    if not expected:
+        return heard
+    async with bus.reports(LOAD_SUBJECTS) as incoming:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_REPORT_WAIT_S):
+                async for received in incoming:
+                    if isinstance(received.value, LoadReport):
+                        heard[received.value.replica_id] = received.value
+                    if expected <= heard.keys():
+                        break
+    return heard

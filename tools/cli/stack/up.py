@@ -1,0 +1,184 @@
+"""Start a stack, step by step, and stop everything again when a step fails."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from deploy.local.nats_conf import write_configuration
+from deploy.local.supervisord_conf import render
+from libs.bus.provision import provision
+from libs.bus.settings import BusSettings, read_credentials
+from libs.contracts.model_spec import ModelSpec
+from libs.engine.default_model import make_ready
+from libs.errors import PeerUnreachableError
+from libs.haproxy.binary import find_haproxy
+from libs.testing.nats_server import find_nats_server
+from tools.cli.console import step
+from tools.cli.declare import check_sources, write_changes
+from tools.cli.model_changes import model_changes
+from tools.cli.models_yaml import load_models
+from tools.cli.observe import stored_models
+from tools.cli.stack.bus import stack_bus
+from tools.cli.stack.down import stop_hard
+from tools.cli.stack.layout import Layout
+from tools.cli.stack.ports import free_ports
+from tools.cli.stack.preflight import check_machine, wants_cuda
+from tools.cli.stack.programs import AUTOSCALER, NATS, RAY, ROUTER_CONFIG, inherited, programs
+from tools.cli.stack.record import StackRecord, save, write_private
+from tools.cli.stack.secrets import make_folders, make_ray_token
+from tools.cli.stack.supervisor import Supervisor
+from tools.cli.stack.waiting import Watch, answers, until, until_ready, until_served
+
+_BUILTIN: Final = "builtin:"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UpOptions:
+    """What the user asked for.
+
+    Attributes:
+        start_timeout_s: how long the stack may take from its first process to its first token.
+    """
+
+    host: str
+    port: int
+    models_file: Path
+    start_timeout_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stack:
+    """A stack that is being started."""
+
+    layout: Layout
+    record: StackRecord
+    supervisor: Supervisor
+    specs: tuple[ModelSpec, ...]
+
+
+async def up(layout: Layout, options: UpOptions) -> StackRecord:
+    """Start everything and return once every model has answered.
+
+    Raises:
+        UsageError: the machine, the options or the models file cannot work; nothing is left.
+        ControlPlaneError: a part did not start; nothing is left running.
+    """
+    specs = _check(layout, options)
+    _make_models(layout, specs)
+    record = _new_record(options)
+    stack = Stack(
+        layout=layout,
+        record=record,
+        supervisor=Supervisor(layout.supervisor_socket),
+        specs=specs,
+    )
+    try:
+        await _start(stack, options.start_timeout_s)
+    except BaseException:
+        with step("stopping what was started"):
+            stop_hard(layout, record)
+        raise
+    return record
+
+
+def _check(layout: Layout, options: UpOptions) -> tuple[ModelSpec, ...]:
+    with step("checking this machine") as say:
+        specs = load_models(options.models_file)
+        check_machine(layout, host=options.host, port=options.port)
+        say("HAProxy")
+        find_haproxy()
+        make_folders(layout)
+    return specs
+
+
+def _make_models(layout: Layout, specs: Sequence[ModelSpec]) -> None:
+    for source in sorted({spec.source for spec in specs if spec.source.startswith(_BUILTIN)}):
+        with step(f"model {source.removeprefix(_BUILTIN)}") as say:
+            make_ready(layout.models, say)
+    check_sources(specs, layout)
+
+
+def _new_record(options: UpOptions) -> StackRecord:
+    stats, nats, ray, dashboard = free_ports(4)
+    return StackRecord(
+        stack_id=secrets.token_hex(8),
+        started_at=time.time(),
+        api_host=options.host,
+        api_port=options.port,
+        stats_port=stats,
+        nats_port=nats,
+        ray_port=ray,
+        dashboard_port=dashboard,
+    )
+
+
+async def _start(stack: Stack, timeout_s: float) -> None:
+    watch = Watch(
+        layout=stack.layout,
+        supervisor=stack.supervisor,
+        deadline=time.monotonic() + timeout_s,
+    )
+    with step("NATS with JetStream"):
+        _write_files(stack)
+        stack.supervisor.launch(stack.layout.supervisor_conf, _supervisor_environment(stack))
+        stack.supervisor.start(NATS)
+        # Ray takes longest, so it starts at once and is waited for last.
+        stack.supervisor.start(RAY)
+        await until(watch, "NATS", lambda: _provisioned(stack.layout))
+    with step("HAProxy under router-config"):
+        stack.supervisor.start(ROUTER_CONFIG)
+        stack.supervisor.start(AUTOSCALER)
+        await _declare(stack)
+        await until(watch, "HAProxy", lambda: answers(f"{stack.record.api_url}/health"))
+    with step("Ray, Ray Serve and the replicas") as say:
+        async with stack_bus(stack.layout) as bus:
+            await until_ready(watch, bus, stack.specs, say)
+    with step("first token"):
+        await until_served(watch, stack.record.api_url, stack.specs)
+
+
+def _write_files(stack: Stack) -> None:
+    layout, record = stack.layout, stack.record
+    save(record, layout.record)
+    make_ray_token(layout)
+    write_configuration(
+        folder=layout.nats, secrets=layout.secrets, port=record.nats_port
+    )
+    text = render(
+        programs(
+            layout,
+            record,
+            nats_server=str(find_nats_server()),
+            environment=os.environ,
+            cuda=wants_cuda(stack.specs),
+        ),
+        socket=layout.supervisor_socket,
+        pid_file=layout.run / "supervisor.pid",
+        log_file=layout.logs / "supervisor.log",
+    )
+    write_private(layout.supervisor_conf, text)
+
+
+def _supervisor_environment(stack: Stack) -> dict[str, str]:
+    return {**inherited(os.environ), "SLUICE_STACK_ID": stack.record.stack_id}
+
+
+async def _provisioned(layout: Layout) -> bool:
+    credentials = read_credentials(layout.credentials("admin"))
+    try:
+        await provision(BusSettings(credentials=credentials, name="up"))
+    except PeerUnreachableError:
+        return False
+    return True
+
+
+async def _declare(stack: Stack) -> None:
+    async with stack_bus(stack.layout) as bus:
+        stored = await stored_models(bus)
+        await write_changes(bus, model_changes(declared=stack.specs, stored=stored))
