@@ -121,7 +121,7 @@ class BazelRunner:
         )
 
     def _options(self) -> list[str]:
-        """Returns the same options for every command: Bazel forgets its analysis when they change."""
+        """Returns the options of every command: Bazel starts over when they change."""
         return [*UI, *(f"--test_env={name}={value}" for name, value in self.test_environ.items())]
 
     def _follow(
