@@ -32,35 +32,37 @@ class Program:
 
 def render(programs: Sequence[Program], *, socket: Path, pid_file: Path, log_file: Path) -> str:
     """Render the whole file; no program starts by itself."""
-    return "\n".join([
-        _section(
-            "unix_http_server",
-            {"file": _escape(str(socket)), "chmod": "0600"},
-        ),
-        _section(
-            "supervisord",
-            {
-                "logfile": _escape(str(log_file)),
-                "logfile_maxbytes": "5MB",
-                "logfile_backups": "1",
-                "pidfile": _escape(str(pid_file)),
-                "nodaemon": "false",
-                "silent": "true",
-                # HAProxy takes two descriptors a connection.
-                "minfds": "10000",
-                "umask": "077",
-            },
-        ),
-        _section(
-            "rpcinterface:supervisor",
-            {
-                "supervisor.rpcinterface_factory": (
-                    "supervisor.rpcinterface:make_main_rpcinterface"
-                )
-            },
-        ),
-        *(_program(program) for program in programs),
-    ])
+    return "\n".join(
+        [
+            _section(
+                "unix_http_server",
+                {"file": _escape(str(socket)), "chmod": "0600"},
+            ),
+            _section(
+                "supervisord",
+                {
+                    "logfile": _escape(str(log_file)),
+                    "logfile_maxbytes": "5MB",
+                    "logfile_backups": "1",
+                    "pidfile": _escape(str(pid_file)),
+                    "nodaemon": "false",
+                    "silent": "true",
+                    # HAProxy takes two descriptors a connection.
+                    "minfds": "10000",
+                    "umask": "077",
+                },
+            ),
+            _section(
+                "rpcinterface:supervisor",
+                {
+                    "supervisor.rpcinterface_factory": (
+                        "supervisor.rpcinterface:make_main_rpcinterface"
+                    )
+                },
+            ),
+            *(_program(program) for program in programs),
+        ]
+    )
 
 
 def _program(program: Program) -> str:

@@ -78,7 +78,8 @@ def up(
     timeout: Annotated[float, typer.Option(help="Seconds that the start may take.")] = 600.0,
 ) -> None:
     """Start everything on this machine: NATS, HAProxy, Ray, one real model."""
-    from tools.cli.stack.up import UpOptions, up as start_stack
+    from tools.cli.stack.up import UpOptions
+    from tools.cli.stack.up import up as start_stack
 
     settings, layout = CliSettings(), _layout()
     running = load(layout.record)

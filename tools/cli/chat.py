@@ -51,7 +51,7 @@ def stream_answer(
 def _pieces(lines: Iterator[str]) -> Iterator[str]:
     for line in lines:
         data = line.removeprefix("data: ")
-        if data == line or data == "[DONE]":
+        if data in {line, "[DONE]"}:
             continue
         event = json.loads(data)
         if "error" in event:

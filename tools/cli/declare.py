@@ -5,12 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
+from libs.engine.sources import check_source
+
 from libs.bus.nats_bus import NatsBus
 from libs.contracts.ids import ModelName, model_name
 from libs.contracts.model_spec import ModelSpec
 from libs.contracts.subjects import MODELS_BUCKET, TARGETS_BUCKET, manual_target_key
 from libs.contracts.targets import ManualTarget
-from libs.engine.sources import check_source
 from libs.errors import UsageError
 from tools.cli.model_changes import ModelChanges
 from tools.cli.observe import stored_models

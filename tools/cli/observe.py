@@ -52,9 +52,7 @@ async def read_buckets(bus: NatsBus, buckets: tuple[str, ...]) -> list[Record]:
     """Read whole buckets, one after the other in one list."""
     async with AsyncExitStack() as stack:
         views = [await stack.enter_async_context(bus.view(bucket)) for bucket in buckets]
-        return [
-            entry.value for view in views for entry in view.snapshot().entries.values()
-        ]
+        return [entry.value for view in views for entry in view.snapshot().entries.values()]
 
 
 async def stored_models(bus: NatsBus) -> dict[ModelName, ModelSpec]:
@@ -69,9 +67,7 @@ def processes(layout: Layout) -> tuple[ProcessStatus, ...]:
         states = Supervisor(layout.supervisor_socket).states()
     except (PeerUnreachableError, OSError):
         return ()
-    return tuple(
-        ProcessStatus(name=each.name, state=each.state, pid=each.pid) for each in states
-    )
+    return tuple(ProcessStatus(name=each.name, state=each.state, pid=each.pid) for each in states)
 
 
 async def _loads(bus: NatsBus, expected: set[ReplicaId]) -> Mapping[ReplicaId, LoadReport]:

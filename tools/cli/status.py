@@ -17,6 +17,7 @@ class ReplicaStatus:
     """One replica; None where nothing is known."""
 
     id: str
+    pid: int
     state: str
     address: str | None
     executor: str
@@ -147,6 +148,7 @@ def _model(spec: ModelSpec, leases: list[ReplicaLease], observed: Observed) -> M
 def _replica(lease: ReplicaLease, load: LoadReport | None) -> ReplicaStatus:
     return ReplicaStatus(
         id=lease.replica_id,
+        pid=lease.pid,
         state=lease.state.value,
         address=str(lease.address) if lease.address else None,
         executor=lease.executor,

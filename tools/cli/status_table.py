@@ -15,7 +15,8 @@ def tables(status: Status) -> Iterator[str | Table]:
     """Render the status as lines and tables."""
     proxy = status.haproxy
     yield f"API      {status.api_url}"
-    yield f"HAProxy  {proxy.version or _UNKNOWN}, pid {_known(proxy.pid)}, reloads {_known(proxy.reloads)}"
+    pid, reloads = _known(proxy.pid), _known(proxy.reloads)
+    yield f"HAProxy  {proxy.version or _UNKNOWN}, pid {pid}, reloads {reloads}"
     yield f"Routing  revision {_known(status.routing.revision)}"
     if status.routing.degraded:
         yield f"         [yellow]degraded: {status.routing.degraded}[/]"
@@ -33,8 +34,18 @@ def _processes(status: Status) -> Table:
 
 def _models(status: Status) -> Table:
     table = Table(
-        "model", "ready/target", "replica", "state", "address", "executor", "device",
-        "running", "waiting", "kv cache", box=None, pad_edge=False,
+        "model",
+        "ready/target",
+        "replica",
+        "state",
+        "address",
+        "executor",
+        "device",
+        "running",
+        "waiting",
+        "kv cache",
+        box=None,
+        pad_edge=False,
     )
     for model in status.models:
         _add_model(table, model)
@@ -49,8 +60,14 @@ def _add_model(table: Table, model: ModelStatus) -> None:
     for each in model.replicas:
         usage = each.kv_cache_usage_ratio
         table.add_row(
-            *head, each.id, f"{each.state} {each.reason}".strip(), each.address or "",
-            each.executor, each.device, _known(each.running), _known(each.waiting),
+            *head,
+            each.id,
+            f"{each.state} {each.reason}".strip(),
+            each.address or "",
+            each.executor,
+            each.device,
+            _known(each.running),
+            _known(each.waiting),
             _UNKNOWN if usage is None else f"{usage:.0%}",
         )
         head = ("", "")

@@ -1,4 +1,4 @@
-"""`models.yaml` is checked at the edge: good files become contracts, bad ones get one clear line."""
+"""`models.yaml` is checked at the edge: a bad file gets one clear line."""
 
 from pathlib import Path
 
@@ -56,7 +56,10 @@ def test_a_maximum_that_is_not_said_is_the_minimum(tmp_path: Path) -> None:
         ("models: [{name: a, source: x, scaling: {min: 2, max: 1}}]", "scaling.max 1 must not"),
         ("models: [{name: a, source: x, engine: {max_num_seqs: 0}}]", "must be at least 1"),
         ("models: [{name: a, source: x, aliases: ['b c']}]", "must not contain white space"),
-        ("models: [{name: a, source: x}, {name: b, source: x, aliases: [a]}]", "names both a and b"),
+        (
+            "models: [{name: a, source: x}, {name: b, source: x, aliases: [a]}]",
+            "names both a and b",
+        ),
         ("models: [", "is not YAML"),
         ("[]", "file: Input should be"),
     ],

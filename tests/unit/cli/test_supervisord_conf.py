@@ -19,18 +19,21 @@ def parsed(program: Program) -> configparser.SectionProxy:
 def program(**changes: str) -> Program:
     """Return a program with one environment variable for each argument."""
     return Program(
-        name="x", command=["run", "a b"], environment=changes,
-        directory=Path("/d"), log_file=Path("/x.log"),
+        name="x",
+        command=["run", "a b"],
+        environment=changes,
+        directory=Path("/d"),
+        log_file=Path("/x.log"),
     )
 
 
 def test_words_with_spaces_stay_one_word() -> None:
-    """supervisord splits the command as a shell would."""
+    """Supervisord splits the command as a shell would."""
     assert parsed(program())["command"] == '"run" "a b"'
 
 
 def test_percent_signs_survive_interpolation() -> None:
-    """supervisord expands %(name)s in every value."""
+    """Supervisord expands %(name)s in every value."""
     assert parsed(program(RATIO="50%"))["environment"] == 'RATIO="50%"'
 
 

@@ -14,6 +14,4 @@ ROOT = Path(__file__).resolve().parents[3]
 
 def here(settings: CliSettings) -> Layout:
     """Return the layout of this checkout's stack, or of the one that SLUICE_VAR names."""
-    return layout(
-        root=ROOT, var=settings.var, models=settings.models_dir, user_id=os.getuid()
-    )
+    return layout(root=ROOT, var=settings.var, models=settings.models_dir, user_id=os.getuid())

@@ -85,14 +85,17 @@ def _nats(layout: Layout, base: Mapping[str, str], nats_server: str) -> Program:
     )
 
 
-def _ray(
-    layout: Layout, record: StackRecord, base: Mapping[str, str], *, cuda: bool
-) -> Program:
+def _ray(layout: Layout, record: StackRecord, base: Mapping[str, str], *, cuda: bool) -> Program:
     slots = [] if cuda else [f"--num-gpus={_LOGICAL_SLOTS}", f"--num-cpus={_LOGICAL_SLOTS}"]
     return Program(
         name=RAY,
         command=[
-            sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block",
+            sys.executable,
+            "-m",
+            "ray.scripts.scripts",
+            "start",
+            "--head",
+            "--block",
             "--node-ip-address=127.0.0.1",
             f"--port={record.ray_port}",
             "--dashboard-host=127.0.0.1",

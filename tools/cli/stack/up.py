@@ -147,9 +147,7 @@ def _write_files(stack: Stack) -> None:
     layout, record = stack.layout, stack.record
     save(record, layout.record)
     make_ray_token(layout)
-    write_configuration(
-        folder=layout.nats, secrets=layout.secrets, port=record.nats_port
-    )
+    write_configuration(folder=layout.nats, secrets=layout.secrets, port=record.nats_port)
     text = render(
         programs(
             layout,

@@ -69,9 +69,7 @@ async def answers(url: str) -> bool:
         return False
 
 
-async def until_ready(
-    watch: Watch, bus: NatsBus, specs: Sequence[ModelSpec], say: Say
-) -> None:
+async def until_ready(watch: Watch, bus: NatsBus, specs: Sequence[ModelSpec], say: Say) -> None:
     """Wait until every model has as many ready replicas as its minimum.
 
     Raises:
@@ -97,7 +95,9 @@ async def until_served(watch: Watch, api_url: str, specs: Sequence[ModelSpec]) -
     async with httpx.AsyncClient(timeout=watch.deadline - time.monotonic()) as client:
         for spec in specs:
             if spec.scaling.min:
-                await until(watch, f"{spec.name} through {api_url}", _one_token(client, api_url, spec))
+                await until(
+                    watch, f"{spec.name} through {api_url}", _one_token(client, api_url, spec)
+                )
 
 
 def _one_token(
@@ -153,5 +153,3 @@ def last_words(state: ProgramState) -> str:
     except OSError:
         lines = []
     return lines[-1].strip() if lines else f"exit code {state.exit_code}"
-
-

@@ -1,0 +1,137 @@
+"""A whole stack for tests: `./sluice up --detach` in a folder of its own, then `down`.
+
+Every command runs as a process of its own, as a user would start it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from libs.testing.free_port import free_port
+
+ROOT: Final = Path(__file__).resolve().parents[2]
+UP_TIMEOUT_S: Final = 420.0
+COMMAND_TIMEOUT_S: Final = 90.0
+_POLL_S: Final = 0.2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Done:
+    """How a command ended."""
+
+    code: int
+    out: str
+    err: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LocalStack:
+    """A running stack."""
+
+    var: Path
+    port: int
+
+    @property
+    def api_url(self) -> str:
+        """Where clients send requests."""
+        return f"http://127.0.0.1:{self.port}"
+
+    def sluice(self, *arguments: str, timeout_s: float = COMMAND_TIMEOUT_S) -> Done:
+        """Run one command against this stack."""
+        return sluice(*arguments, var=self.var, timeout_s=timeout_s)
+
+    def status(self) -> dict[str, object]:
+        """Return what `status --json` prints.
+
+        Raises:
+            AssertionError: the command failed.
+        """
+        done = self.sluice("status", "--json")
+        assert done.code == 0, done.err
+        found: dict[str, object] = json.loads(done.out)
+        return found
+
+    def pid_of(self, process: str) -> int:
+        """Return the process id of one supervised process."""
+        processes = self.status()["processes"]
+        assert isinstance(processes, list)
+        return next(int(each["pid"]) for each in processes if each["name"] == process)
+
+    def replicas(self, model: str = "smollm2") -> list[dict[str, object]]:
+        """Return the replicas of a model as `status` shows them."""
+        models = self.status()["models"]
+        assert isinstance(models, list)
+        return [each for found in models if found["name"] == model for each in found["replicas"]]
+
+    def ready(self, model: str = "smollm2") -> list[dict[str, object]]:
+        """Return the ready replicas of a model."""
+        return [each for each in self.replicas(model) if each["state"] == "ready"]
+
+
+def sluice(*arguments: str, var: Path, timeout_s: float = COMMAND_TIMEOUT_S) -> Done:
+    """Run one command of `./sluice` with its own state folder, as the script does."""
+    done = subprocess.run(
+        [sys.executable, "-m", "tools.cli", *arguments],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": _python_path(), "SLUICE_VAR": str(var)},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=timeout_s,
+        check=False,
+    )
+    return Done(code=done.returncode, out=done.stdout, err=done.stderr)
+
+
+@contextmanager
+def local_stack(*up_options: str) -> Iterator[LocalStack]:
+    """Start a stack, hand it out, stop it; its logs are printed when the start fails."""
+    var = Path(tempfile.mkdtemp(prefix="sl-"))
+    stack = LocalStack(var=var, port=free_port())
+    try:
+        started = stack.sluice(
+            "up", "--detach", "--port", str(stack.port), *up_options, timeout_s=UP_TIMEOUT_S
+        )
+        assert started.code == 0, _report(stack, started)
+        yield stack
+    finally:
+        stack.sluice("down")
+        shutil.rmtree(var, ignore_errors=True)
+
+
+def wait_until(condition: Callable[[], bool], *, timeout_s: float, what: str) -> float:
+    """Ask until the answer is yes; returns the seconds it took.
+
+    Raises:
+        AssertionError: the time is over.
+    """
+    started = time.monotonic()
+    while not condition():
+        assert time.monotonic() - started < timeout_s, f"{what}: not within {timeout_s} s"
+        time.sleep(_POLL_S)
+    return time.monotonic() - started
+
+
+def _python_path() -> str:
+    """Return the import roots: the checkout's, then those that Bazel or the user set."""
+    kept = [part for part in os.environ.get("PYTHONPATH", "").split(":") if part]
+    return ":".join(dict.fromkeys([str(ROOT), *kept]))
+
+
+def _report(stack: LocalStack, done: Done) -> str:
+    logs = [
+        f"--- {path.name}\n" + "\n".join(path.read_text(errors="replace").splitlines()[-40:])
+        for path in sorted((stack.var / "log").glob("*.log"))
+    ]
+    return "\n".join([done.out, done.err, *logs])

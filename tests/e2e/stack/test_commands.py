@@ -1,0 +1,86 @@
+"""What a user does with a running stack."""
+
+import httpx
+import yaml
+
+from libs.testing.local_stack import LocalStack, wait_until
+
+
+def test_status_as_json_has_the_agreed_keys(stack: LocalStack) -> None:
+    """Scripts depend on them."""
+    status = stack.status()
+
+    assert status["api_url"] == stack.api_url
+    assert status["haproxy"].keys() >= {"version", "pid", "reloads"}  # type: ignore[attr-defined]
+    assert status["routing"].keys() >= {"revision", "applied_at"}  # type: ignore[attr-defined]
+    assert str(status["nats_url"]).startswith("nats://127.0.0.1:")
+    (model,) = status["models"]  # type: ignore[misc]
+    assert (model["name"], model["target"], model["ready"]) == ("smollm2", 1, 1)
+    assert model["replicas"][0].keys() >= {
+        "id", "state", "address", "executor", "device", "running", "waiting",
+        "kv_cache_usage_ratio",
+    }  # fmt: skip
+    assert model["replicas"][0]["executor"] == "RayExecutorV2"
+
+
+def test_load_reports_reach_the_status(stack: LocalStack) -> None:
+    """An idle replica says zero; unknown would be null."""
+    wait_until(lambda: stack.replicas()[0]["running"] == 0, timeout_s=10, what="a load report")
+
+
+def test_chat_streams_an_answer(stack: LocalStack) -> None:
+    """The shortest way to see that it works."""
+    done = stack.sluice("chat", "What is the capital of France?")
+
+    assert done.code == 0
+    assert "Paris" in done.out
+
+
+def test_logs_lists_what_there_is_when_asked_for_what_there_is_not(stack: LocalStack) -> None:
+    """The user learns the names."""
+    done = stack.sluice("logs", "nothing")
+
+    assert done.code == 2
+    assert "router-config" in done.err
+
+
+def test_a_new_alias_is_served_without_a_reload(stack: LocalStack) -> None:
+    """`apply` shows the difference, writes it, and clients may use it."""
+    before = stack.status()["haproxy"]
+    file = stack.var / "models.yaml"
+    file.write_text(yaml.safe_dump({"models": [declaration(aliases=["default", "other"])]}))
+
+    done = stack.sluice("apply", str(file))
+
+    assert done.code == 0
+    assert "aliases: [default] -> [default, other]" in done.out
+    wait_until(lambda: "other" in listed(stack), timeout_s=10, what="the new alias")
+    assert stack.status()["haproxy"] == before
+
+
+def test_applying_the_same_file_again_changes_nothing(stack: LocalStack) -> None:
+    """Idempotent."""
+    file = stack.var / "again.yaml"
+    file.write_text(yaml.safe_dump({"models": [declaration(aliases=["default", "other"])]}))
+    stack.sluice("apply", str(file))
+
+    done = stack.sluice("apply", str(file))
+
+    assert (done.code, done.out.strip()) == (0, "Nothing to change.")
+
+
+def listed(stack: LocalStack) -> set[str]:
+    """Return the names that /v1/models lists."""
+    reply = httpx.get(f"{stack.api_url}/v1/models", timeout=10)
+    return {each["id"] for each in reply.json()["data"]}
+
+
+def declaration(*, aliases: list[str]) -> dict[str, object]:
+    """Return the default model's declaration with other aliases."""
+    return {
+        "name": "smollm2",
+        "source": "builtin:smollm2-135m-instruct",
+        "aliases": aliases,
+        "engine": {"max_model_len": 2048, "max_num_seqs": 64, "tensor_parallel_size": 1},
+        "scaling": {"min": 1, "max": 4},
+    }
