@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from libs.contracts.events import Fact
-from libs.contracts.lease import ReplicaLease
 from libs.contracts.leader import LeaderClaim
+from libs.contracts.lease import ReplicaLease
 from libs.contracts.model_spec import ModelSpec
 from libs.contracts.reports import DemandReport, LoadReport, RoutingStatus
 from libs.contracts.targets import DecidedTarget, ManualTarget
@@ -44,7 +44,8 @@ class Snapshot:
 
     Attributes:
         entries: by key; keys whose value cannot be decoded are left out and named in `rejected`.
-        revision: of the last change seen; grows with every change.
+        revision: counts the changes that this view has seen; it never falls, not even when the
+            bus starts again from nothing. Writing an equal value again is no change.
         connected_since: Unix time in seconds since when the view has been whole and live;
             None while the bus is away (the entries are then the last known ones).
     """
@@ -67,6 +68,7 @@ class BucketView(Protocol):
         """Wait until something changed since the last call; False at the time limit.
 
         Many changes wake once. A lost or regained connection is a change too.
+        One reader per view: the call that is woken takes the change.
         """
         ...
 
@@ -83,15 +85,19 @@ class StateStore(Protocol):
         ...
 
     async def get(self, bucket: str, key: str) -> Entry | None:
-        """Read one key; None when it is not there."""
+        """Read one key; None when it is not there.
+
+        Raises:
+            PeerUnreachableError: the bus did not answer in time; so do all the methods below.
+            PermissionDeniedError: this user may not do that; so do all the methods below.
+            TerminalError: the value cannot be decoded.
+        """
         ...
 
-    async def put(
-        self, bucket: str, key: str, value: Record, *, ttl_s: float | None = None
-    ) -> int:
+    async def put(self, bucket: str, key: str, value: Record, *, ttl_s: float | None = None) -> int:
         """Write one key whatever it held; with `ttl_s` it expires unless written again in time.
 
-        Returns the new revision.
+        Returns the new revision. `ttl_s` counts in whole seconds, rounded up.
         """
         ...
 
@@ -131,17 +137,27 @@ class EventBus(Protocol):
     """Facts (stored) and reports (not stored)."""
 
     async def record(self, fact: Fact) -> None:
-        """Store a fact; storing the same event id twice stores it once."""
+        """Store a fact; storing the same event id again within two minutes stores it once."""
         ...
 
     async def report(self, report: Report) -> None:
-        """Send a report to whoever listens; nobody listening is no error."""
+        """Send a report to whoever listens; nobody listening is no error.
+
+        Raises:
+            PeerUnreachableError: the bus is away; this one does not wait for it.
+        """
         ...
 
     def reports(self, subjects: str) -> AbstractAsyncContextManager[AsyncIterator[Received]]:
-        """Listen to reports; at most 1,024 wait, beyond that the oldest of them are dropped."""
+        """Listen to reports; at most 1,024 wait, beyond that the oldest of them are dropped.
+
+        Listening outlives the connection: it goes on when the bus is back.
+        """
         ...
 
     def facts(self, *, after_sequence: int = 0) -> AsyncIterator[StoredFact]:
-        """Read the stored facts after a place, up to the end as it is now."""
+        """Read the stored facts after a place, up to the end as it is now.
+
+        Facts of a schema that this version does not know are left out.
+        """
         ...

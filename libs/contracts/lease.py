@@ -19,6 +19,9 @@ LEASE_REFRESH_S: Final = 1.0
 """How often a replica refreshes its lease: four may be lost before it expires."""
 
 
+PORT_MAX: Final = 65_535
+
+
 class ReplicaState(StrEnum):
     """Where a replica is in its life."""
 
@@ -38,7 +41,7 @@ class Endpoint:
 
     def __post_init__(self) -> None:
         """Refuse ports outside 1 to 65535 and empty hosts."""
-        if not self.host or not 0 < self.port < 65536:
+        if not self.host or not 0 < self.port <= PORT_MAX:
             message = f"endpoint {self.host!r}:{self.port} needs a host and a port from 1 to 65535"
             raise ValueError(message)
 

@@ -18,6 +18,7 @@ from __future__ import annotations
 from typing import Final
 
 from libs.contracts.ids import EdgeId, ModelName, ReplicaId, edge_id, model_name, replica_id
+from libs.contracts.reports import DemandReport, LoadReport
 
 REPLICAS_BUCKET: Final = "replicas"
 MODELS_BUCKET: Final = "models"
@@ -91,6 +92,33 @@ def parse_demand_subject(subject: str) -> tuple[ModelName, EdgeId]:
         message = f"demand subject {subject!r} must start with 'demand.'"
         raise ValueError(message)
     return model_name(model), edge_id(edge)
+
+
+def report_subject(report: LoadReport | DemandReport) -> str:
+    """Build the subject of any report."""
+    match report:
+        case LoadReport():
+            return load_subject(report.model, report.replica_id)
+        case DemandReport():
+            return demand_subject(report.model, report.edge_id)
+
+
+def bucket_stream(bucket: str) -> str:
+    """Name the JetStream stream behind a bucket."""
+    return f"KV_{bucket}"
+
+
+def bucket_subject(bucket: str, key: str) -> str:
+    """Build the subject that holds a bucket's key; `>` for all of its keys.
+
+    Source: NATS ADR-8, JetStream based key-value stores.
+    """
+    return f"$KV.{bucket}.{key}"
+
+
+def bucket_key(bucket: str, subject: str) -> str:
+    """Return the key that a bucket's subject names."""
+    return subject.removeprefix(f"$KV.{bucket}.")
 
 
 def fact_subject(kind: str, model: ModelName | None) -> str:

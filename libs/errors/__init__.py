@@ -43,3 +43,7 @@ class PeerUnreachableError(TransientError):
 
 class UnknownSchemaError(TerminalError):
     """A message carries a schema that this version does not know."""
+
+
+class PermissionDeniedError(TerminalError):
+    """The peer does not let this user do that."""

@@ -1,0 +1,140 @@
+"""Makes the buckets and the stream that Sluice needs; needs the user `admin`.
+
+Run it after every start of the server: it changes nothing where everything is as it should be,
+and a server that lost its disk gets everything again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final
+
+import nats.js.errors
+from nats.js import JetStreamContext
+from nats.js.api import DiscardPolicy, RetentionPolicy, StorageType, StreamConfig
+
+from libs.bus.background import running
+from libs.bus.nats_link import NatsLink
+from libs.bus.settings import BusSettings
+from libs.contracts.subjects import (
+    FACTS_STREAM,
+    FACTS_SUBJECTS,
+    LEADERS_BUCKET,
+    MODELS_BUCKET,
+    REPLICAS_BUCKET,
+    ROUTING_BUCKET,
+    TARGETS_BUCKET,
+    TENANTS_BUCKET,
+    bucket_stream,
+    bucket_subject,
+)
+from libs.errors import PeerUnreachableError
+
+HISTORY_BY_BUCKET: Final = {
+    REPLICAS_BUCKET: 1,
+    MODELS_BUCKET: 16,
+    TENANTS_BUCKET: 16,
+    TARGETS_BUCKET: 16,
+    LEADERS_BUCKET: 1,
+    ROUTING_BUCKET: 1,
+}
+"""Every bucket, and how many revisions of each key it keeps."""
+
+BUCKET_BYTES_MAX: Final = 64 * 1024 * 1024
+FACTS_BYTES_MAX: Final = 256 * 1024 * 1024
+FACTS_AGE_MAX_S: Final = 7 * 24 * 3600.0
+FACTS_DEDUPE_S: Final = 120.0
+"""A fact that is sent again within this time is stored once."""
+
+MARKER_TTL_S: Final = 60.0
+"""How long the server keeps the mark of an expired key: long enough to reach every watcher."""
+
+_RETRY_S: Final = 0.2
+_EXISTS_OTHERWISE: Final = 10_058
+"""JetStream's error code for a stream of that name with other settings."""
+
+
+def bucket_config(bucket: str, history: int) -> StreamConfig:
+    """Describe the stream behind a bucket whose keys may have leases.
+
+    Source: NATS ADR-8 (buckets as streams) and ADR-43 (per-message TTL and limit markers).
+    """
+    return StreamConfig(
+        name=bucket_stream(bucket),
+        subjects=[bucket_subject(bucket, ">")],
+        retention=RetentionPolicy.LIMITS,
+        storage=StorageType.FILE,
+        discard=DiscardPolicy.NEW,
+        max_msgs_per_subject=history,
+        max_bytes=BUCKET_BYTES_MAX,
+        max_msgs=-1,
+        max_consumers=-1,
+        num_replicas=1,
+        duplicate_window=FACTS_DEDUPE_S,
+        allow_rollup_hdrs=True,
+        allow_direct=True,
+        allow_msg_ttl=True,
+        deny_delete=True,
+        subject_delete_marker_ttl=MARKER_TTL_S,
+    )
+
+
+def facts_config() -> StreamConfig:
+    """Describe the stream of facts: bounded by age and size, the oldest leave first."""
+    return StreamConfig(
+        name=FACTS_STREAM,
+        subjects=[FACTS_SUBJECTS],
+        retention=RetentionPolicy.LIMITS,
+        storage=StorageType.FILE,
+        discard=DiscardPolicy.OLD,
+        max_age=FACTS_AGE_MAX_S,
+        max_bytes=FACTS_BYTES_MAX,
+        max_msgs=-1,
+        max_consumers=-1,
+        num_replicas=1,
+        duplicate_window=FACTS_DEDUPE_S,
+        deny_delete=True,
+    )
+
+
+async def provision(settings: BusSettings, *, timeout_s: float = 10.0) -> None:
+    """Make or correct every bucket and the stream of facts; safe to repeat.
+
+    Raises:
+        PeerUnreachableError: the server or its JetStream was not there within `timeout_s`.
+        TerminalError: the server refused, for example for want of room.
+    """
+    link = NatsLink(settings)
+    try:
+        async with asyncio.timeout(timeout_s), running(link.run()):
+            await _until_provisioned(link)
+    except TimeoutError as exc:
+        raise PeerUnreachableError(peer="bus", url=settings.credentials.url) from exc
+
+
+async def _until_provisioned(link: NatsLink) -> None:
+    while True:
+        if await _provisioned(link):
+            return
+        await asyncio.sleep(_RETRY_S)
+
+
+async def _provisioned(link: NatsLink) -> bool:
+    session = await link.next_session()
+    configs = [bucket_config(bucket, history) for bucket, history in HISTORY_BY_BUCKET.items()]
+    try:
+        with session.asking("$JS.API.STREAM.CREATE"):
+            for config in (*configs, facts_config()):
+                await _make(session.jetstream, config)
+    except PeerUnreachableError:
+        return False
+    return True
+
+
+async def _make(jetstream: JetStreamContext, config: StreamConfig) -> None:
+    try:
+        await jetstream.add_stream(config)
+    except nats.js.errors.BadRequestError as exc:
+        if exc.err_code != _EXISTS_OTHERWISE:
+            raise
+        await jetstream.update_stream(config)

@@ -1,0 +1,1 @@
+"""Logs and traces: how every process of Sluice writes what it did."""

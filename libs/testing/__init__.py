@@ -1,0 +1,1 @@
+"""Fakes with behaviour and launchers of real peers, for tests only."""
