@@ -13,7 +13,7 @@ Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | Non
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Tested:
+class TargetRun:
     """One run of a test target. report is the path of its JUnit file, None when it has none."""
 
     label: str
@@ -36,7 +36,7 @@ class NotBuilt:
     reason: str
 
 
-Outcome: TypeAlias = Tested | NotBuilt
+Outcome: TypeAlias = TargetRun | NotBuilt
 
 
 def outcomes(lines: Iterable[str]) -> Iterator[Outcome]:
@@ -52,8 +52,8 @@ def outcomes(lines: Iterable[str]) -> Iterator[Outcome]:
             yield NotBuilt(label=label, reason=reason)
 
 
-def _tested(named: Mapping[str, Json], result: Mapping[str, Json]) -> Tested:
-    return Tested(
+def _tested(named: Mapping[str, Json], result: Mapping[str, Json]) -> TargetRun:
+    return TargetRun(
         label=_text(named, "label"),
         status=_text(result, "status"),
         report=_report(result.get("testActionOutput")),

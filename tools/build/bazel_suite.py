@@ -10,7 +10,7 @@ from pathlib import Path
 from time import monotonic, sleep
 from xml.etree import ElementTree as ET
 
-from tools.build.bazel_events import NotBuilt, Outcome, Tested, outcomes
+from tools.build.bazel_events import NotBuilt, Outcome, TargetRun, outcomes
 from tools.build.host import Bazel
 from tools.build.junit import Tally, tally
 from tools.build.suites import Suite
@@ -148,7 +148,7 @@ class BazelRunner:
         return counted
 
 
-def count(tested: Tested) -> Tally:
+def count(tested: TargetRun) -> Tally:
     """Counts the cases of a target; one that failed without saying which counts as a case."""
     try:
         counted = tally(Path(tested.report).read_text("utf-8")) if tested.report else Tally()

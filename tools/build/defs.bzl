@@ -56,7 +56,7 @@ def pytest_test(name, srcs, pypi = [], deps = [], data = [], args = [], env = {}
     tests = [src for src in srcs if src.split("/")[-1].split(":")[-1].startswith("test_")]
     if not tests:
         fail("%s: no test_*.py among srcs" % name)
-    tools = ["pytest", "pytest-asyncio", "pytest-timeout"]
+    packages = ["pytest", "pytest-asyncio", "pytest-timeout"] + pypi
     py_test(
         name = name,
         srcs = srcs + [_PYTEST_MAIN],
@@ -66,9 +66,13 @@ def pytest_test(name, srcs, pypi = [], deps = [], data = [], args = [], env = {}
         env = env,
         python_version = "PY3",
         srcs_version = "PY3",
-        deps = deps + [requirement(package) for package in tools + [p for p in pypi if p not in tools]],
+        deps = _once(deps + [requirement(package) for package in packages]),
         **kwargs
     )
+
+def _once(labels):
+    """The labels without repetitions, which Bazel takes for a mistake."""
+    return {label: None for label in labels}.keys()
 
 def _packages_above():
     """The __init__.py of the top folder, which every module's import path goes through."""

@@ -146,6 +146,8 @@ def _environment(file: File) -> Found:
 
 
 def _tasks(file: File) -> Found:
+    if file.is_test:
+        return
     for node in ast.walk(file.syntax):
         if (
             isinstance(node, ast.Attribute)

@@ -15,6 +15,7 @@ TODO = re.compile(r"(?:#|//|<!--|\"\"\")\s*TODO\b(?!\(#\d+\))")
 FENCE = re.compile(r"^\s*(```|~~~)")
 INLINE_CODE = re.compile(r"`[^`]*`")
 TWO_SENTENCES = re.compile(r"[a-z0-9)`\"][.!?] +[A-Z]")
+LIST_NUMBER = re.compile(r"^\s*\d+\. ")
 ABBREVIATION = re.compile(r"\b(e\.g|i\.e|etc|vs|cf|Dr|No)\.")
 # It quotes what it bans, and its rules are lists of phrases.
 STYLE_GUIDE = "docs/STYLE.md"
@@ -61,13 +62,13 @@ def _check_markdown(file: File) -> Iterator[Complaint]:
 
 
 def _prose(file: File) -> Iterator[tuple[int, str]]:
-    """Yields the lines outside code blocks and tables, inline code taken out."""
+    """Yields the lines outside code blocks, tables and headings, inline code taken out."""
     fenced = False
     for number, line in enumerate(file.lines, start=1):
         if FENCE.match(line):
             fenced = not fenced
-        elif not fenced and not line.lstrip().startswith(("|", "    ")):
-            yield number, INLINE_CODE.sub("`x`", line)
+        elif not fenced and not line.lstrip().startswith(("|", "#")):
+            yield number, LIST_NUMBER.sub("", INLINE_CODE.sub("`x`", line))
 
 
 def _prose_rules(line: str, *, is_changelog: bool) -> Iterator[tuple[str, str]]:

@@ -45,7 +45,7 @@ pip_parse = repository_rule(
         "timeout": attr.int(default = 600),
         "_lay_out": attr.label(
             allow_single_file = True,
-            default = "@rules_python//python:lay_out.py",
+            default = "@sluice//tools/build:lay_out.py",
         ),
     },
     environ = ["PIP_PARSE_SITE_PACKAGES"],

@@ -1,0 +1,63 @@
+"""Laying out installed packages for Bazel: each sees its own files, and circles become one."""
+
+from pathlib import Path
+
+import pytest
+
+from tools.build import lay_out
+
+
+def install(site: Path, name: str, *files: str, requires: str = "") -> None:
+    """Puts a distribution with these files into a site-packages folder."""
+    info = site / f"{name}-1.0.dist-info"
+    info.mkdir(parents=True)
+    needs = "".join(f"Requires-Dist: {need}\n" for need in requires.split())
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n{needs}")
+    for file in files:
+        path = site / file
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("")
+    record = [*files, f"{info.name}/METADATA", f"{info.name}/RECORD"]
+    (info / "RECORD").write_text("".join(f"{line},,\n" for line in record))
+
+
+def test_a_package_has_its_own_files_and_not_its_neighbours(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A folder of one owner is linked whole; a shared one is made and filled."""
+    site, lock = tmp_path / "site", tmp_path / "x.lock"
+    install(site, "alpha", "alpha/__init__.py", "shared/a.py")
+    install(site, "beta", "shared/b.py")
+    lock.write_text("alpha==1.0 \\\n    --hash=sha256:0\nbeta==1.0 \\\n")
+    monkeypatch.chdir(tmp_path)
+
+    lay_out.lay_out(lock, site, "pypi")
+
+    packages = tmp_path / "packages"
+    assert (packages / "alpha" / "alpha").is_symlink()
+    assert [path.name for path in (packages / "alpha" / "shared").iterdir()] == ["a.py"]
+    assert [path.name for path in (packages / "beta" / "shared").iterdir()] == ["b.py"]
+
+
+def test_an_installation_that_differs_from_the_lock_is_refused(
+    tmp_path: Path,
+) -> None:
+    """The message names both versions."""
+    install(tmp_path / "site", "alpha", "alpha.py")
+    (tmp_path / "x.lock").write_text("alpha==2.0 \\\ngone==1.0 \\\n")
+
+    with pytest.raises(SystemExit) as refused:
+        lay_out.lay_out(tmp_path / "x.lock", tmp_path / "site", "pypi")
+
+    message = str(refused.value)
+    assert "alpha: locked 2.0, installed 1.0" in message
+    assert "gone: locked 1.0, installed None" in message
+
+
+def test_packages_that_need_each_other_share_a_library() -> None:
+    """Bazel has no circles: who needs one of a circle gets all of it."""
+    graph = {"a": {"b"}, "b": {"a", "c"}, "c": set(), "d": {"a"}}
+
+    circles = lay_out.components(graph)
+
+    assert circles == {"a": ("a", "b"), "b": ("a", "b"), "c": ("c",), "d": ("d",)}
