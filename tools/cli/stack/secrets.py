@@ -5,8 +5,11 @@ from __future__ import annotations
 import secrets
 from typing import Final
 
+from deploy.local.nats_conf import NatsConf, render_credentials, render_nats_conf
+from libs.bus.permissions import USERS
+from libs.bus.settings import read_credentials
 from tools.cli.stack.layout import Layout
-from tools.cli.stack.record import write_private
+from tools.cli.stack.record import StackRecord, write_private
 
 _TOKEN_BYTES: Final = 32
 
@@ -25,3 +28,20 @@ def make_folders(layout: Layout) -> None:
     for folder in (layout.secrets, layout.run, layout.ray_temp):
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         folder.chmod(0o700)
+
+
+def write_nats_configuration(layout: Layout, record: StackRecord) -> None:
+    """Write the broker's configuration and the users' credentials; passwords are kept."""
+    passwords = {user: _password(layout, user) for user in USERS}
+    for user, password in passwords.items():
+        text = render_credentials(record.nats_url, user, password)
+        write_private(layout.credentials(user), text)
+    conf = NatsConf(
+        port=record.nats_port, store_dir=str(layout.nats / "store"), passwords=passwords
+    )
+    write_private(layout.nats_conf, render_nats_conf(conf))
+
+
+def _password(layout: Layout, user: str) -> str:
+    path = layout.credentials(user)
+    return read_credentials(path).password if path.exists() else secrets.token_urlsafe(_TOKEN_BYTES)

@@ -10,15 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from deploy.local.nats_conf import write_configuration
+from deploy.local.nats_binary import find_nats_server
 from deploy.local.supervisord_conf import render
 from libs.bus.provision import provision
 from libs.bus.settings import BusSettings, read_credentials
 from libs.contracts.model_spec import ModelSpec
 from libs.engine.default_model import make_ready
-from libs.errors import PeerUnreachableError
 from libs.haproxy.binary import find_haproxy
-from libs.testing.nats_server import find_nats_server
 from tools.cli.console import step
 from tools.cli.declare import check_sources, write_changes
 from tools.cli.model_changes import model_changes
@@ -31,7 +29,7 @@ from tools.cli.stack.ports import free_ports
 from tools.cli.stack.preflight import check_machine, wants_cuda
 from tools.cli.stack.programs import AUTOSCALER, NATS, RAY, ROUTER_CONFIG, inherited, programs
 from tools.cli.stack.record import StackRecord, save, write_private
-from tools.cli.stack.secrets import make_folders, make_ray_token
+from tools.cli.stack.secrets import make_folders, make_ray_token, write_nats_configuration
 from tools.cli.stack.supervisor import Supervisor
 from tools.cli.stack.waiting import Watch, answers, until, until_ready, until_served
 
@@ -50,6 +48,8 @@ class UpOptions:
     port: int
     models_file: Path
     start_timeout_s: float
+    haproxy: Path | None
+    nats_server: Path | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +60,7 @@ class Stack:
     record: StackRecord
     supervisor: Supervisor
     specs: tuple[ModelSpec, ...]
+    nats_server: Path
 
 
 async def up(layout: Layout, options: UpOptions) -> StackRecord:
@@ -77,6 +78,7 @@ async def up(layout: Layout, options: UpOptions) -> StackRecord:
         record=record,
         supervisor=Supervisor(layout.supervisor_socket),
         specs=specs,
+        nats_server=find_nats_server(options.nats_server),
     )
     try:
         await _start(stack, options.start_timeout_s)
@@ -92,7 +94,7 @@ def _check(layout: Layout, options: UpOptions) -> tuple[ModelSpec, ...]:
         specs = load_models(options.models_file)
         check_machine(layout, host=options.host, port=options.port)
         say("HAProxy")
-        find_haproxy()
+        find_haproxy(options.haproxy)
         make_folders(layout)
     return specs
 
@@ -130,7 +132,7 @@ async def _start(stack: Stack, timeout_s: float) -> None:
         stack.supervisor.start(NATS)
         # Ray takes longest, so it starts at once and is waited for last.
         stack.supervisor.start(RAY)
-        await until(watch, "NATS", lambda: _provisioned(stack.layout))
+        await provision(_admin(stack.layout), timeout_s=timeout_s)
     with step("HAProxy under router-config"):
         stack.supervisor.start(ROUTER_CONFIG)
         stack.supervisor.start(AUTOSCALER)
@@ -147,12 +149,12 @@ def _write_files(stack: Stack) -> None:
     layout, record = stack.layout, stack.record
     save(record, layout.record)
     make_ray_token(layout)
-    write_configuration(folder=layout.nats, secrets=layout.secrets, port=record.nats_port)
+    write_nats_configuration(layout, record)
     text = render(
         programs(
             layout,
             record,
-            nats_server=str(find_nats_server()),
+            nats_server=str(stack.nats_server),
             environment=os.environ,
             cuda=wants_cuda(stack.specs),
         ),
@@ -167,13 +169,8 @@ def _supervisor_environment(stack: Stack) -> dict[str, str]:
     return {**inherited(os.environ), "SLUICE_STACK_ID": stack.record.stack_id}
 
 
-async def _provisioned(layout: Layout) -> bool:
-    credentials = read_credentials(layout.credentials("admin"))
-    try:
-        await provision(BusSettings(credentials=credentials, name="up"))
-    except PeerUnreachableError:
-        return False
-    return True
+def _admin(layout: Layout) -> BusSettings:
+    return BusSettings(credentials=read_credentials(layout.credentials("admin")), name="up")
 
 
 async def _declare(stack: Stack) -> None:
