@@ -104,12 +104,21 @@ def _ray(layout: Layout, record: StackRecord, base: Mapping[str, str], *, cuda: 
             f"--temp-dir={layout.ray_temp}",
             f"--object-store-memory={_OBJECT_STORE_BYTES}",
             "--disable-usage-stats",
-            "--ray-client-server-port=0",
+            f"--ray-client-server-port={record.ray_client_port}",
+            f"--dashboard-agent-listen-port={record.ray_agent_port}",
+            # Ports from the kernel: Ray's own range is shared by every cluster of the machine.
+            "--min-worker-port=0",
+            "--max-worker-port=0",
+            "--no-monitor",
             *slots,
         ],
         environment={
             **base,
             **ray_client_environment(layout, record),
+            # Makes Ray keep to loopback: otherwise it replaces 127.0.0.1 by the machine's address.
+            "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
+            # `down` has stopped the edge before, so there is nothing to drain.
+            "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": "0",
             # Ray's default of 15 halves throughput on a busy machine.
             "RAY_worker_niceness": "0",
             # Workers outlive a dead head process for this long.

@@ -31,6 +31,8 @@ class StackRecord:
     stats_port: int
     nats_port: int
     ray_port: int
+    ray_client_port: int
+    ray_agent_port: int
     dashboard_port: int
 
     @property

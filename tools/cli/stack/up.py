@@ -107,7 +107,7 @@ def _make_models(layout: Layout, specs: Sequence[ModelSpec]) -> None:
 
 
 def _new_record(options: UpOptions) -> StackRecord:
-    stats, nats, ray, dashboard = free_ports(4)
+    stats, nats, ray, ray_client, ray_agent, dashboard = free_ports(6)
     return StackRecord(
         stack_id=secrets.token_hex(8),
         started_at=time.time(),
@@ -116,6 +116,8 @@ def _new_record(options: UpOptions) -> StackRecord:
         stats_port=stats,
         nats_port=nats,
         ray_port=ray,
+        ray_client_port=ray_client,
+        ray_agent_port=ray_agent,
         dashboard_port=dashboard,
     )
 
