@@ -2,8 +2,10 @@
 
 import os
 import re
+import shutil
 import socket
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -116,13 +118,14 @@ def test_down_without_a_stack_is_no_error(tmp_path: Path) -> None:
 
 def test_an_old_python_is_refused_by_the_script(tmp_path: Path) -> None:
     """The script itself must run where only an old Python is."""
-    old = tmp_path / "python3"
+    programs = path_without_python(tmp_path)
+    old = programs / "python3"
     old.write_text('#!/bin/sh\n[ "$1" = -V ] && echo "Python 3.9.2"\nexit 1\n')
     old.chmod(0o755)
 
     done = subprocess.run(
         ["/bin/sh", str(script(tmp_path)), "status"],
-        env={"PATH": f"{tmp_path}:/nowhere"},
+        env={"PATH": str(programs)},
         capture_output=True,
         text=True,
         timeout=30,
@@ -133,6 +136,16 @@ def test_an_old_python_is_refused_by_the_script(tmp_path: Path) -> None:
         Done(code=done.returncode, out=done.stdout, err=done.stderr),
         r"Python 3\.11 or newer is needed, found: Python 3\.9\.2",
     )
+
+
+def path_without_python(tmp_path: Path) -> Path:
+    """Return a folder with what a small machine has on its PATH, and no Python."""
+    folder = tmp_path / "programs"
+    folder.mkdir()
+    for name in ("dirname", "cksum", "cat", "grep", "awk", "sed", "rm", "touch", "flock"):
+        if found := shutil.which(name):
+            (folder / name).symlink_to(found)
+    return folder
 
 
 def script(tmp_path: Path) -> Path:
@@ -147,8 +160,6 @@ def script(tmp_path: Path) -> Path:
 
 def command() -> list[str]:
     """Return the command line's own command."""
-    import sys
-
     return [sys.executable, "-m", "tools.cli"]
 
 
