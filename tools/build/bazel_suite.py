@@ -58,7 +58,6 @@ class BazelRunner:
     root: Path
     bazel: Bazel
     environ: Mapping[str, str]
-    test_environ: Mapping[str, str]
     say: Callable[[str], None]
     deadline: float
 
@@ -69,7 +68,7 @@ class BazelRunner:
             self.bazel.program,
             "build",
             "--nobuild",
-            *self._options(),
+            *UI,
             "//tests/unit/build/...",
         ]
         done = subprocess.run(
@@ -112,17 +111,13 @@ class BazelRunner:
             "test",
             "--keep_going",
             f"--build_event_json_file={events}",
-            *self._options(),
+            *UI,
             *matching,
             f"//tests/{suite}/...",
         ]
         return subprocess.Popen(
             command, cwd=self.root, env=dict(self.environ), stdin=subprocess.DEVNULL
         )
-
-    def _options(self) -> list[str]:
-        """Returns the options of every command: Bazel starts over when they change."""
-        return [*UI, *(f"--test_env={name}={value}" for name, value in self.test_environ.items())]
 
     def _follow(
         self, running: subprocess.Popen[bytes], tail: EventTail, results: list[Tally]

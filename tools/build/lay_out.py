@@ -21,6 +21,9 @@ LOCKED = re.compile(
     r"(\s*;(?P<marker>[^\\]*))?"
 )
 SCRIPTS = ("..", "..", "..", "bin")
+# Every folder has the shape of a virtual environment, so that the paths which a distribution
+# records for its programs (../../../bin/NAME) are right here too.
+SITE = PurePosixPath("lib/py/site")
 
 BUILD_HEAD = """\
 load("@rules_python//python:defs.bzl", "py_library")
@@ -32,7 +35,7 @@ BUILD_LIBRARY = """
 py_library(
     name = "{name}",
     data = {folders},
-    imports = {folders},
+    imports = {roots},
     deps = {deps},
 )
 """
@@ -169,7 +172,7 @@ def link_distribution(
     """Links the files of one distribution: whole folders where it is the only owner."""
     linked: set[PurePosixPath] = set()
     for file in recorded_files(dist):
-        own = [folder for folder in file.parents if len(owners[folder]) == 1]
+        own = [folder for folder in file.parents if folder.name and len(owners[folder]) == 1]
         what = own[-1] if own else file
         if what in linked or not (site / what).exists():
             continue
@@ -195,7 +198,9 @@ def build_file(graph: Mapping[str, set[str]]) -> str:
         circle = circles[name]
         deps = sorted({dep for member in circle for dep in graph[member]} - set(circle))
         folders = [f"packages/{member}" for member in circle]
-        parts.append(BUILD_LIBRARY.format(name=name, folders=folders, deps=[f":{d}" for d in deps]))
+        roots = [f"{folder}/{SITE}" for folder in folders]
+        labels = [f":{dep}" for dep in deps]
+        parts.append(BUILD_LIBRARY.format(name=name, folders=folders, roots=roots, deps=labels))
     return "".join(parts)
 
 
@@ -206,8 +211,8 @@ def lay_out(lock: Path, site: Path, repository: str) -> None:
     owners = owners_of_folders(dists)
     for name, dist in dists.items():
         target = Path("packages") / name
-        target.mkdir(parents=True)
-        link_distribution(dist, site, target, owners)
+        (target / SITE).mkdir(parents=True)
+        link_distribution(dist, site, target / SITE, owners)
         link_scripts(dist, target)
     graph = {
         name: {need for need in needs(dist, wanted[name].extras) if need in dists} - {name}

@@ -20,6 +20,8 @@ from tools.build.junit import Tally
 from tools.build.suites import Selection, Suite, select
 
 ROOT = Path(__file__).resolve().parents[2]
+# Where tools/bazel has the tests look for it.
+MODELS = ROOT / "var" / "models"
 TIME_LIMIT_S = 45 * 60.0
 MODEL_TIMEOUT_S = 900.0
 
@@ -61,15 +63,6 @@ def parse(arguments: Sequence[str]) -> Options:
     )
 
 
-def test_environ() -> dict[str, str]:
-    """Returns what tests may read of this machine: programs of the packages, and the models."""
-    programs = Path(sys.executable).parent
-    return {
-        "PATH": f"{programs}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-        "SLUICE_MODELS_DIR": str(ROOT / "var" / "models"),
-    }
-
-
 def bazel_runner(options: Options, *, standins: bool | None = None) -> BazelRunner | None:
     """Returns a Bazel that works for this checkout, or None after saying why there is none."""
     found = host.find(say, os.environ)
@@ -85,7 +78,6 @@ def bazel_runner(options: Options, *, standins: bool | None = None) -> BazelRunn
         root=ROOT,
         bazel=found,
         environ=bazel_environ(found, python, host.site_packages(python)),
-        test_environ=test_environ(),
         say=say,
         deadline=options.deadline,
     )
@@ -101,8 +93,7 @@ def make_model_ready() -> None:
     A failure is left to the tests that miss the model.
     """
     say("Making the model ready for the tests of the whole stack")
-    models = ROOT / "var" / "models"
-    command = [sys.executable, "-m", "libs.engine.default_model", "--models-dir", str(models)]
+    command = [sys.executable, "-m", "libs.engine.default_model", "--models-dir", str(MODELS)]
     done = subprocess.run(
         command,
         cwd=ROOT,
@@ -134,7 +125,7 @@ def run(options: Options) -> Tally:
     runner = None if options.direct else bazel_runner(options)
     if runner is None:
         say("Running pytest directly, without Bazel's sandbox and cache.")
-        environ = {**os.environ, **test_environ()}
+        environ = {**os.environ, "SLUICE_MODELS_DIR": str(MODELS)}
         direct = PytestRunner(root=ROOT, environ=environ, say=say, deadline=options.deadline)
         return run_suites(options.selection, direct.run)
     try:

@@ -1,5 +1,6 @@
 """Laying out installed packages for Bazel: each sees its own files, and circles become one."""
 
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -33,10 +34,25 @@ def test_a_package_has_its_own_files_and_not_its_neighbours(
 
     lay_out.lay_out(lock, site, "pypi")
 
-    packages = tmp_path / "packages"
-    assert (packages / "alpha" / "alpha").is_symlink()
-    assert [path.name for path in (packages / "alpha" / "shared").iterdir()] == ["a.py"]
-    assert [path.name for path in (packages / "beta" / "shared").iterdir()] == ["b.py"]
+    alpha, beta = (tmp_path / "packages" / name / lay_out.SITE for name in ("alpha", "beta"))
+    assert (alpha / "alpha").is_symlink()
+    assert [path.name for path in (alpha / "shared").iterdir()] == ["a.py"]
+    assert [path.name for path in (beta / "shared").iterdir()] == ["b.py"]
+
+
+def test_a_program_is_where_its_distribution_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What looks a program up by its distribution finds it."""
+    site, lock = tmp_path / "venv" / "lib" / "python3" / "site-packages", tmp_path / "x.lock"
+    install(site, "alpha", "alpha.py", "../../../bin/alpha")
+    lock.write_text("alpha==1.0 \\\n")
+    monkeypatch.chdir(tmp_path)
+
+    lay_out.lay_out(lock, site, "pypi")
+
+    (found,) = metadata.distributions(path=[str(tmp_path / "packages" / "alpha" / lay_out.SITE)])
+    assert Path(str(found.locate_file("../../../bin/alpha"))).exists()
 
 
 def test_an_installation_that_differs_from_the_lock_is_refused(
