@@ -58,7 +58,8 @@ class Session:
             raise self._translated(exc, subject) from exc
 
     def _translated(self, exc: Exception, subject: str) -> ControlPlaneError:
-        if any(f'"{subject}"' in denial for denial in self.denials):
+        # The client library hands out the server's errors in lower case.
+        if any(f'"{subject.lower()}"' in denial.lower() for denial in self.denials):
             return PermissionDeniedError(subject=subject)
         if isinstance(exc, nats.js.errors.BadRequestError | nats.errors.MaxPayloadError):
             return TerminalError("The bus refused a request.", subject=subject, why=str(exc))
