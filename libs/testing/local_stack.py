@@ -20,7 +20,7 @@ from typing import Final
 
 from libs.testing.free_port import free_port
 
-ROOT: Final = Path(__file__).resolve().parents[2]
+ROOT: Final = Path(__file__).absolute().parents[2]
 UP_TIMEOUT_S: Final = 420.0
 COMMAND_TIMEOUT_S: Final = 90.0
 _POLL_S: Final = 0.2

@@ -8,7 +8,7 @@ from pathlib import Path
 from tools.cli.settings import CliSettings
 from tools.cli.stack.layout import Layout, layout
 
-ROOT = Path(__file__).resolve().parents[3]
+ROOT = Path(__file__).absolute().parents[3]
 """The checkout, which is also the import root."""
 
 
