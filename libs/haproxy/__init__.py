@@ -1,0 +1,1 @@
+"""HAProxy as a program: its binary, its configuration text and its runtime API."""

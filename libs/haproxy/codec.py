@@ -1,0 +1,156 @@
+"""Pure codec of the runtime API: commands to lines, and replies to what they mean.
+
+Replies are text only. Most commands say nothing when they succeed; the others say a fixed sentence.
+Source: HAProxy 2.8.25, replies as recorded in `tests/unit/haproxy/golden`.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Final, assert_never
+
+from libs.haproxy.commands import (
+    AddServer,
+    AddToMap,
+    CommitMap,
+    DelServer,
+    EnableHealth,
+    MapCommand,
+    PrepareMap,
+    Query,
+    RuntimeCommand,
+    ServerCommand,
+    SetServerMaxconn,
+    SetServerState,
+    SetServerWeight,
+    ShowInfo,
+    ShowMap,
+    ShowMaps,
+    ShowServersState,
+    ShowStat,
+    ShutdownSessions,
+)
+
+_PREPARED: Final = re.compile(r"New version created: (\d+)")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ok:
+    """HAProxy did it; `version` is the one that `prepare map` opened."""
+
+    version: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rejected:
+    """HAProxy did not do it, and says why."""
+
+    text: str
+
+
+Reply = Ok | Rejected
+
+
+def render(command: RuntimeCommand) -> str:
+    """Render a command as what goes over the socket, with its final newline."""
+    match command:
+        case PrepareMap() | AddToMap() | CommitMap():
+            return _render_map(command)
+        case ShowInfo() | ShowStat() | ShowServersState() | ShowMaps() | ShowMap():
+            return _render_query(command)
+        case _:
+            return _render_server(command)
+
+
+def parse_reply(command: ServerCommand | MapCommand, text: str) -> Reply:
+    """Tell success from refusal; an unexpected sentence counts as a refusal."""
+    said = text.strip()
+    match command:
+        case AddServer():
+            done = said == "New server registered."
+        case DelServer():
+            done = said == "Server deleted."
+        case PrepareMap():
+            return _parse_prepared(said)
+        case _:
+            done = not said
+    return Ok() if done else Rejected(text=said)
+
+
+def map_chunks(
+    entries: tuple[tuple[str, str], ...], *, payload_bytes_max: int
+) -> tuple[tuple[tuple[str, str], ...], ...]:
+    """Cut entries into payloads that stay below HAProxy's command buffer.
+
+    Raises:
+        ValueError: a single entry is larger than a payload may be.
+    """
+    chunks: list[tuple[tuple[str, str], ...]] = []
+    chunk: list[tuple[str, str]] = []
+    size = 0
+    for key, value in entries:
+        entry_bytes = len(key.encode()) + len(value.encode()) + 2
+        if entry_bytes > payload_bytes_max:
+            raise ValueError(f"map entry {key[:40]!r} has {entry_bytes} bytes")
+        if size + entry_bytes > payload_bytes_max:
+            chunks.append(tuple(chunk))
+            chunk, size = [], 0
+        chunk.append((key, value))
+        size += entry_bytes
+    return (*chunks, tuple(chunk)) if chunk else tuple(chunks)
+
+
+def _parse_prepared(said: str) -> Reply:
+    found = _PREPARED.fullmatch(said)
+    return Ok(version=int(found[1])) if found else Rejected(text=said)
+
+
+def _render_server(command: ServerCommand) -> str:
+    match command:
+        case AddServer(pool=pool, server=server):
+            line = f"add server {pool}/{server.name} {server.keywords()}"
+        case EnableHealth(ref=ref):
+            line = f"enable health {ref}"
+        case SetServerState(ref=ref, state=state):
+            line = f"set server {ref} state {state}"
+        case SetServerWeight(ref=ref, weight=weight):
+            line = f"set server {ref} weight {weight}"
+        case SetServerMaxconn(ref=ref, maxconn=maxconn):
+            line = f"set maxconn server {ref} {maxconn}"
+        case ShutdownSessions(ref=ref):
+            line = f"shutdown sessions server {ref}"
+        case DelServer(ref=ref):
+            line = f"del server {ref}"
+        case _:
+            assert_never(command)
+    return f"{line}\n"
+
+
+def _render_map(command: MapCommand) -> str:
+    match command:
+        case PrepareMap(file=file):
+            return f"prepare map {file}\n"
+        case AddToMap(file=file, version=version, entries=entries):
+            lines = "".join(f"{key} {value}\n" for key, value in entries)
+            return f"add map @{version} {file} <<\n{lines}\n"
+        case CommitMap(file=file, version=version):
+            return f"commit map @{version} {file}\n"
+        case _:
+            assert_never(command)
+
+
+def _render_query(command: Query) -> str:
+    match command:
+        case ShowInfo():
+            return "show info\n"
+        case ShowStat():
+            return "show stat -1 6 -1\n"
+        case ShowServersState():
+            return "show servers state\n"
+        case ShowMaps():
+            return "show map\n"
+        case ShowMap(file=file):
+            return f"show map {file}\n"
+        case _:
+            assert_never(command)

@@ -1,0 +1,197 @@
+"""Pure parsers of what HAProxy shows: facts, counters, server states and maps.
+
+Columns are found by name, so that a newer HAProxy may add some.
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from libs.errors import TerminalError
+from libs.haproxy.commands import AdminState
+
+_DRAIN_BITS: Final = 0x08 | 0x10
+_MAINT_BITS: Final = 0x01 | 0x02 | 0x04 | 0x20 | 0x40
+_CHECK_ENABLED_BIT: Final = 0x04
+_OPERATIONAL_STOPPED: Final = 0
+_RESULT_UNKNOWN: Final = 0
+_MAP_LINE: Final = re.compile(r"-?\d+ \((.*?)\) .*curr_ver=(\d+) next_ver=\d+ entry_cnt=(\d+)")
+
+
+class UnreadableReplyError(TerminalError):
+    """HAProxy's reply does not have the expected columns."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Info:
+    """The running program.
+
+    Attributes:
+        dropped_logs: log lines that nobody took in time, since HAProxy started.
+    """
+
+    version: str
+    pid: int
+    uptime_s: int
+    dropped_logs: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerState:
+    """One server as `show servers state` tells it.
+
+    Attributes:
+        up: the operational state; None while no check has said anything yet.
+        checked: health checks are enabled.
+    """
+
+    pool: str
+    name: str
+    number: int
+    host: str
+    port: int
+    admin: AdminState
+    up: bool | None
+    checked: bool
+    weight: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stat:
+    """One line of `show stat`: a pool (`server` is None) or one of its servers.
+
+    Attributes:
+        queued: requests waiting in front of it now.
+        sessions: requests on it now.
+        maxconn: its limit of requests at once; None where none is set.
+        refused_count: requests that found no server in time, since HAProxy started.
+    """
+
+    pool: str
+    server: str | None
+    queued: int
+    sessions: int
+    maxconn: int | None
+    refused_count: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MapInfo:
+    """A map's version and size: equal values mean that nobody changed it by a commit."""
+
+    file: str
+    version: int
+    entries: int
+
+
+def parse_info(text: str) -> Info:
+    """Read `show info`.
+
+    Raises:
+        UnreadableReplyError: a needed line is missing.
+    """
+    lines = dict(line.split(": ", 1) for line in text.splitlines() if ": " in line)
+    try:
+        return Info(
+            version=lines["Version"],
+            pid=int(lines["Pid"]),
+            uptime_s=int(lines["Uptime_sec"]),
+            dropped_logs=int(lines["DroppedLogs"]),
+        )
+    except (KeyError, ValueError) as exc:
+        raise UnreadableReplyError(missing=str(exc), text=text[:200]) from exc
+
+
+def parse_servers_state(text: str) -> tuple[ServerState, ...]:
+    """Read `show servers state`: a format version, then a commented header, then the servers.
+
+    Raises:
+        UnreadableReplyError: a column is missing.
+    """
+    lines = [line for line in text.splitlines() if line][1:]
+    rows = csv.DictReader((line.removeprefix("# ") for line in lines), delimiter=" ")
+    try:
+        return tuple(_server_state(row) for row in rows)
+    except (KeyError, ValueError, TypeError) as exc:
+        raise UnreadableReplyError(missing=str(exc), text=text[:200]) from exc
+
+
+def parse_stat(text: str) -> tuple[Stat, ...]:
+    """Read `show stat -1 6 -1`: pools and servers, as comma-separated values with a header.
+
+    Raises:
+        UnreadableReplyError: a column is missing.
+    """
+    lines = (line.removeprefix("# ") for line in text.splitlines() if line)
+    try:
+        return tuple(_stat(row) for row in _csv_rows(lines))
+    except (KeyError, ValueError, IndexError) as exc:
+        raise UnreadableReplyError(missing=str(exc), text=text[:200]) from exc
+
+
+def parse_maps(text: str) -> tuple[MapInfo, ...]:
+    """Read `show map`: one line for each map, after a header."""
+    found = (_MAP_LINE.match(line) for line in text.splitlines())
+    return tuple(
+        MapInfo(file=line[1], version=int(line[2]), entries=int(line[3])) for line in found if line
+    )
+
+
+def parse_map(text: str) -> tuple[tuple[str, str], ...]:
+    """Read `show map <file>`: a pointer, the key, and the value up to the end of the line."""
+    rows = (line.split(" ", 2) for line in text.splitlines() if line.startswith("0x"))
+    return tuple((row[1], row[2] if len(row) > 2 else "") for row in rows)  # noqa: PLR2004
+
+
+def _server_state(row: dict[str, str]) -> ServerState:
+    admin_bits = int(row["srv_admin_state"])
+    return ServerState(
+        pool=row["be_name"],
+        name=row["srv_name"],
+        number=int(row["srv_id"]),
+        host=row["srv_addr"],
+        port=int(row["srv_port"]),
+        admin=_admin(admin_bits),
+        up=_up(int(row["srv_op_state"]), int(row["srv_check_result"])),
+        checked=bool(int(row["srv_check_state"]) & _CHECK_ENABLED_BIT),
+        weight=int(row["srv_uweight"]),
+    )
+
+
+def _admin(bits: int) -> AdminState:
+    if bits & _MAINT_BITS:
+        return AdminState.MAINT
+    return AdminState.DRAIN if bits & _DRAIN_BITS else AdminState.READY
+
+
+def _up(operational: int, check_result: int) -> bool | None:
+    if operational == _OPERATIONAL_STOPPED:
+        return False
+    return None if check_result == _RESULT_UNKNOWN else True
+
+
+def _csv_rows(lines: Iterator[str]) -> Iterator[dict[str, str]]:
+    header = next(lines, "").split(",")
+    wanted = [(name, header.index(name)) for name in _STAT_COLUMNS]
+    for line in lines:
+        cells = line.split(",")
+        yield {name: cells[index] for name, index in wanted}
+
+
+_STAT_COLUMNS: Final = ("pxname", "svname", "qcur", "scur", "slim", "econ")
+
+
+def _stat(row: dict[str, str]) -> Stat:
+    is_pool = row["svname"] == "BACKEND"
+    return Stat(
+        pool=row["pxname"],
+        server=None if is_pool else row["svname"],
+        queued=int(row["qcur"]),
+        sessions=int(row["scur"]),
+        maxconn=int(row["slim"]) if row["slim"] and not is_pool else None,
+        refused_count=int(row["econ"]),
+    )

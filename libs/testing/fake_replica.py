@@ -1,0 +1,209 @@
+"""A small replica: health, model list and OpenAI completions, streamed or whole.
+
+It speaks HTTP/1.1 with keep-alive over asyncio and nothing else, so that hundreds fit into a test.
+It remembers what it was asked and which clients left before their answer was complete.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+
+from libs.contracts.lease import Endpoint
+
+_INFERENCE = (
+    "/v1/chat/completions",
+    "/v1/completions",
+    "/v1/embeddings",
+    "/v1/responses",
+    "/tokenize",
+    "/detokenize",
+)
+_REASONS = {200: "OK", 404: "Not Found", 503: "Service Unavailable"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Script:
+    """How the replica answers.
+
+    Attributes:
+        tokens: chunks of one streamed answer.
+        first_token_s: time before the first one.
+        token_s: time between two.
+        die_after_tokens: close the connection after this many; None answers whole.
+    """
+
+    tokens: int = 5
+    first_token_s: float = 0.0
+    token_s: float = 0.0
+    die_after_tokens: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SeenRequest:
+    """One request as it arrived; header names are lower-case."""
+
+    method: str
+    path: str
+    headers: Mapping[str, str]
+    body: bytes
+
+
+@dataclass(slots=True, kw_only=True)
+class FakeReplica:
+    """One replica; start it with `fake_replica`.
+
+    Attributes:
+        healthy: what /health says.
+        active: requests that are being answered now.
+        completed: requests that were answered whole.
+        left_at: monotonic times in seconds at which clients left early.
+    """
+
+    name: str
+    script: Script = field(default_factory=Script)
+    healthy: bool = True
+    active: int = 0
+    completed: int = 0
+    left_at: list[float] = field(default_factory=list)
+    seen: list[SeenRequest] = field(default_factory=list)
+    _server: asyncio.Server | None = None
+    _connections: set[asyncio.StreamWriter] = field(default_factory=set)
+
+    @property
+    def endpoint(self) -> Endpoint:
+        """Where it listens."""
+        assert self._server is not None, "the replica is not running"
+        host, port = self._server.sockets[0].getsockname()[:2]
+        return Endpoint(host=host, port=port)
+
+    async def start(self, *, port: int = 0) -> None:
+        """Listen on loopback."""
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", port)
+
+    async def kill(self) -> None:
+        """End as `kill -9` does: every connection breaks, nobody is told."""
+        if self._server is None:
+            return
+        self._server.close()
+        for writer in list(self._connections):
+            writer.transport.abort()
+        while self._connections:
+            await asyncio.sleep(0.001)
+        self._server = None
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._connections.add(writer)
+        try:
+            while (request := await _read_request(reader)) is not None:
+                await self._answer(request, reader, writer)
+        except (ConnectionError, asyncio.IncompleteReadError):
+            pass
+        finally:
+            writer.close()
+            with suppress(ConnectionError):
+                await writer.wait_closed()
+            self._connections.discard(writer)
+
+    async def _answer(
+        self, request: SeenRequest, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        if request.path == "/health":
+            await self._reply(writer, 200 if self.healthy else 503, b"")
+        elif request.path == "/v1/models":
+            listed = {"object": "list", "data": [{"id": self.name, "object": "model"}]}
+            await self._reply(writer, 200, json.dumps(listed).encode())
+        elif request.path in _INFERENCE:
+            await self._infer(request, reader, writer)
+        else:
+            await self._reply(writer, 404, b"{}")
+
+    async def _infer(
+        self, request: SeenRequest, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        self.seen.append(request)
+        self.active += 1
+        leaving = asyncio.ensure_future(reader.read(1))
+        answering = asyncio.ensure_future(self._speak(request, writer))
+        try:
+            await asyncio.wait({leaving, answering}, return_when=asyncio.FIRST_COMPLETED)
+            if not answering.done():
+                self.left_at.append(time.monotonic())
+                raise ConnectionResetError
+            answering.result()
+            self.completed += 1
+        finally:
+            self.active -= 1
+            for task in (leaving, answering):
+                task.cancel()
+            await asyncio.gather(leaving, answering, return_exceptions=True)
+
+    async def _speak(self, request: SeenRequest, writer: asyncio.StreamWriter) -> None:
+        try:
+            asked = json.loads(request.body)
+        except ValueError:
+            asked = {}
+        await asyncio.sleep(self.script.first_token_s)
+        if isinstance(asked, dict) and asked.get("stream"):
+            await self._stream(writer)
+        else:
+            text = " ".join(f"t{index}" for index in range(self.script.tokens))
+            body = {"object": "chat.completion", "replica": self.name, "text": text}
+            await self._reply(writer, 200, json.dumps(body).encode())
+
+    async def _stream(self, writer: asyncio.StreamWriter) -> None:
+        writer.write(
+            b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n"
+            b"transfer-encoding: chunked\r\nx-replica: " + self.name.encode() + b"\r\n\r\n"
+        )
+        for index in range(self.script.tokens):
+            if index == self.script.die_after_tokens:
+                writer.transport.abort()
+                raise ConnectionResetError
+            if index and self.script.token_s:
+                await asyncio.sleep(self.script.token_s)
+            delta = {"choices": [{"index": 0, "delta": {"content": f"t{index} "}}]}
+            writer.write(_chunk(f"data: {json.dumps(delta)}\n\n".encode()))
+            await writer.drain()
+        writer.write(_chunk(b"data: [DONE]\n\n") + b"0\r\n\r\n")
+        await writer.drain()
+
+    async def _reply(self, writer: asyncio.StreamWriter, status: int, body: bytes) -> None:
+        head = (
+            f"HTTP/1.1 {status} {_REASONS[status]}\r\ncontent-type: application/json\r\n"
+            f"x-replica: {self.name}\r\ncontent-length: {len(body)}\r\n\r\n"
+        )
+        writer.write(head.encode() + body)
+        await writer.drain()
+
+
+@asynccontextmanager
+async def fake_replica(name: str = "r1", script: Script | None = None) -> AsyncIterator[FakeReplica]:
+    """Run a replica while the body runs."""
+    replica = FakeReplica(name=name, script=script or Script())
+    await replica.start()
+    try:
+        yield replica
+    finally:
+        await replica.kill()
+
+
+def _chunk(data: bytes) -> bytes:
+    return f"{len(data):x}\r\n".encode() + data + b"\r\n"
+
+
+async def _read_request(reader: asyncio.StreamReader) -> SeenRequest | None:
+    try:
+        head = await reader.readuntil(b"\r\n\r\n")
+    except asyncio.IncompleteReadError:
+        return None
+    first, *lines = head.decode("latin-1").rstrip("\r\n").split("\r\n")
+    method, target, _ = first.split(" ", 2)
+    pairs = (line.split(":", 1) for line in lines)
+    headers = {name.strip().lower(): value.strip() for name, value in pairs}
+    body = await reader.readexactly(int(headers.get("content-length", "0")))
+    return SeenRequest(method=method, path=target.split("?")[0], headers=headers, body=body)

@@ -1,0 +1,58 @@
+"""Runs router-config: `python -m services.router_config`, or `... check` to check its settings."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+
+from pydantic import ValidationError
+
+from libs.errors import ControlPlaneError, UsageError
+from libs.haproxy.binary import find_haproxy
+from libs.telemetry.logging import configure_logging
+from services.router_config.settings import RouterConfigSettings
+from services.router_config.wiring import wire
+
+
+def main() -> int:
+    """Run until SIGTERM or SIGINT and return the exit code: 2 where a person must act."""
+    try:
+        settings = read_settings()
+        configure_logging("router-config", level=settings.log_level)
+        if sys.argv[1:] == ["check"]:
+            find_haproxy(settings.haproxy_binary)
+            return 0
+        asyncio.run(_run(settings))
+    except UsageError as error:
+        sys.stderr.write(f"router-config: {error}\n")
+        return UsageError.exit_code
+    except ControlPlaneError as error:
+        sys.stderr.write(f"router-config: {error}\n")
+        return 1
+    return 0
+
+
+def read_settings() -> RouterConfigSettings:
+    """Read the environment.
+
+    Raises:
+        UsageError: a setting is missing or wrong; the message lists all of them.
+    """
+    try:
+        return RouterConfigSettings()
+    except ValidationError as exc:
+        problems = (f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in exc.errors())
+        raise UsageError("SLUICE_ROUTER_CONFIG_: " + "; ".join(problems)) from exc
+
+
+async def _run(settings: RouterConfigSettings) -> None:
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    async with wire(settings) as app:
+        await app.run(stop)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""The peers of router-config: HAProxy, its span log, the bus."""

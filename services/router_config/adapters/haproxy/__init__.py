@@ -1,0 +1,1 @@
+"""HAProxy as an edge: its runtime API, its files and its program."""

@@ -1,0 +1,189 @@
+"""Pure translation between routing and HAProxy: actions to commands, tables to observations."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Final, assert_never
+
+from libs.contracts.ids import ModelName
+from libs.contracts.lease import Endpoint
+from libs.haproxy import commands as ha
+from libs.haproxy.config import LISTING_KEY, LISTING_MAP, MODELS_MAP, Balance, PoolConfig
+from libs.haproxy.tables import ServerState, Stat
+from services.router_config.domain.model import (
+    Admin,
+    Health,
+    ObservedServer,
+    PoolKind,
+    PoolName,
+    Route,
+    Routes,
+    Server,
+    ServerKey,
+    ServerName,
+)
+from services.router_config.domain.plan import Adjust, Drain, Join, Publish, Resume, Retire
+from services.router_config.ports import PoolDemand
+
+Entries = tuple[tuple[str, str], ...]
+
+_BALANCE: Final[Mapping[PoolKind, Balance]] = {
+    PoolKind.LEAST_LOADED: Balance.LEAST_LOADED,
+    PoolKind.PREFIX: Balance.PREFIX,
+}
+_ADMIN: Final[Mapping[ha.AdminState, Admin]] = {
+    ha.AdminState.READY: Admin.READY,
+    ha.AdminState.DRAIN: Admin.DRAIN,
+    ha.AdminState.MAINT: Admin.MAINT,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadRoutes:
+    """A map's content; `foreign` says that it also holds what we never write."""
+
+    routes: Routes
+    foreign: bool
+
+
+def server_commands(
+    action: Join | Resume | Adjust | Drain | Retire,
+) -> tuple[ha.ServerCommand, ...]:
+    """Return the commands of an action about one server, in their order."""
+    match action:
+        case Join(server=server):
+            return (
+                ha.AddServer(pool=server.key.pool, server=server_spec(server)),
+                *_admit(server.key),
+            )
+        case Resume(key=key):
+            return _admit(key)
+        case Adjust(server=server):
+            ref = _ref(server.key)
+            return (
+                ha.SetServerWeight(ref=ref, weight=server.weight),
+                ha.SetServerMaxconn(ref=ref, maxconn=server.maxconn),
+            )
+        case Drain(key=key):
+            return (ha.SetServerState(ref=_ref(key), state=ha.AdminState.DRAIN),)
+        case Retire(key=key, cut=cut):
+            return _retire(_ref(key), cut=cut)
+        case _:
+            assert_never(action)
+
+
+def server_spec(server: Server) -> ha.ServerSpec:
+    """Return a server as HAProxy declares it."""
+    return ha.ServerSpec(
+        name=server.key.name,
+        number=server.number,
+        address=str(server.endpoint),
+        weight=server.weight,
+        maxconn=server.maxconn,
+    )
+
+
+def pool_configs(servers: Iterable[Server], *, pools_per_kind: int) -> tuple[PoolConfig, ...]:
+    """Return every pool with the servers that are in it."""
+    within: dict[str, list[ha.ServerSpec]] = {}
+    for server in servers:
+        within.setdefault(server.key.pool, []).append(server_spec(server))
+    names = [(kind, f"{kind}{index}") for kind in PoolKind for index in range(pools_per_kind)]
+    return tuple(
+        PoolConfig(name=name, balance=_BALANCE[kind], servers=tuple(within.get(name, ())))
+        for kind, name in names
+    )
+
+
+def map_entries(action: Publish) -> dict[str, Entries]:
+    """Return what each map should hold, by file."""
+    return {MODELS_MAP: route_entries(action.routes), LISTING_MAP: listing_entries(action.listing)}
+
+
+def route_entries(routes: Routes) -> Entries:
+    """Render routes, sorted."""
+    return tuple((text, f"{routes[text].pool}:{routes[text].model}") for text in sorted(routes))
+
+
+def listing_entries(listing: str) -> Entries:
+    """Render the answer to /v1/models; none while there is nothing to say."""
+    return ((LISTING_KEY, listing),) if listing else ()
+
+
+def read_routes(entries: Entries) -> ReadRoutes:
+    """Read a map of routes; what we would not have written is left out and counts as foreign."""
+    routes: dict[str, Route] = {}
+    for text, value in entries:
+        pool, _, model = value.partition(":")
+        if pool and model and text not in routes:
+            routes[text] = Route(pool=PoolName(pool), model=ModelName(model))
+    return ReadRoutes(routes=routes, foreign=len(routes) != len(entries))
+
+
+def observed_servers(
+    states: Iterable[ServerState], stats: Iterable[Stat]
+) -> tuple[ObservedServer, ...]:
+    """Join both tables; a server that only one of them has is left for the next look."""
+    counted = {(stat.pool, stat.server): stat for stat in stats if stat.server is not None}
+    return tuple(
+        _observed(state, counted[state.pool, state.name])
+        for state in states
+        if (state.pool, state.name) in counted
+    )
+
+
+def pool_demand(stats: Iterable[Stat]) -> tuple[PoolDemand, ...]:
+    """Count each pool: a pool's own queue holds what has no server yet, so servers' come on top."""
+    queued: dict[str, int] = {}
+    refused: dict[str, int] = {}
+    for stat in stats:
+        queued[stat.pool] = queued.get(stat.pool, 0) + stat.queued
+        if stat.server is None:
+            refused[stat.pool] = stat.refused_count
+    return tuple(
+        PoolDemand(pool=PoolName(pool), queued=queued[pool], refused_count=count)
+        for pool, count in refused.items()
+    )
+
+
+def _observed(state: ServerState, stat: Stat) -> ObservedServer:
+    return ObservedServer(
+        server=Server(
+            key=ServerKey(pool=PoolName(state.pool), name=ServerName(state.name)),
+            number=state.number,
+            endpoint=Endpoint(host=state.host, port=state.port),
+            maxconn=stat.maxconn or 0,
+            weight=state.weight,
+        ),
+        admin=_ADMIN[state.admin],
+        health=_health(state),
+        checked=state.checked,
+        sessions=stat.sessions,
+        queued=stat.queued,
+    )
+
+
+def _health(state: ServerState) -> Health:
+    if state.up is None:
+        return Health.UNKNOWN
+    return Health.UP if state.up else Health.DOWN
+
+
+def _admit(key: ServerKey) -> tuple[ha.ServerCommand, ...]:
+    ref = _ref(key)
+    return (
+        ha.EnableHealth(ref=ref),
+        ha.SetServerState(ref=ref, state=ha.AdminState.READY),
+    )
+
+
+def _retire(ref: ha.ServerRef, *, cut: bool) -> tuple[ha.ServerCommand, ...]:
+    maint = ha.SetServerState(ref=ref, state=ha.AdminState.MAINT)
+    if cut:
+        return (maint, ha.ShutdownSessions(ref=ref), ha.DelServer(ref=ref))
+    return (maint, ha.DelServer(ref=ref))
+
+
+def _ref(key: ServerKey) -> ha.ServerRef:
+    return ha.ServerRef(pool=key.pool, name=key.name)

@@ -1,0 +1,116 @@
+"""The state directory: the files from which a HAProxy starts and serves without anybody's help."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Final
+
+from pydantic import TypeAdapter, ValidationError
+
+from libs.haproxy.config import (
+    BASE_FILE,
+    LISTING_MAP,
+    MODELS_MAP,
+    POOLS_FILE,
+    EdgeConfig,
+    render_base,
+    render_map,
+    render_pools,
+)
+from services.router_config.adapters.haproxy.codec import (
+    listing_entries,
+    pool_configs,
+    route_entries,
+)
+from services.router_config.ports import Counters, SavedRouting
+
+COUNTERS_FILE: Final = "counters.json"
+
+_COUNTERS: Final = TypeAdapter(Counters)
+
+
+class StateFiles:
+    """Reads and writes one state directory; every file is replaced whole."""
+
+    def __init__(self, directory: Path, *, pools_per_kind: int) -> None:
+        """Use a directory that may not exist yet; it never gets fewer pools than it had."""
+        self._directory = directory
+        self._written: dict[str, str] = {}
+        self._saved: tuple[SavedRouting, int] | None = None
+        self._counters = self._load(pools_per_kind)
+        self._pools_before = self._counters.pools_per_kind
+        if self._counters.pools_per_kind < pools_per_kind:
+            self._counters = replace(self._counters, pools_per_kind=pools_per_kind)
+
+    def counters(self) -> Counters:
+        """Return the counters."""
+        return self._counters
+
+    def prepare(self, config: EdgeConfig) -> bool:
+        """Make everything that a start needs.
+
+        True if a running HAProxy cannot become this by commands: it must be replaced.
+        """
+        self._directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        text = render_base(config)
+        before = self._read(BASE_FILE)
+        self._write(BASE_FILE, text)
+        if self._read(POOLS_FILE) is None or self._read(MODELS_MAP) is None:
+            self.save(SavedRouting(servers=(), routes={}, listing=""), self._counters)
+        else:
+            self._add_pools()
+        return before is not None and (
+            before != text or self._pools_before != self._counters.pools_per_kind
+        )
+
+    def save(self, routing: SavedRouting, counters: Counters) -> None:
+        """Write routing and counters; what stays the same is not written again."""
+        if (routing, counters.pools_per_kind) != self._saved:
+            pools = pool_configs(routing.servers, pools_per_kind=counters.pools_per_kind)
+            self._write(POOLS_FILE, render_pools(pools))
+            self._write(MODELS_MAP, render_map(route_entries(routing.routes)))
+            self._write(LISTING_MAP, render_map(listing_entries(routing.listing)))
+            self._saved = (routing, counters.pools_per_kind)
+        self._counters = counters
+        self._write(COUNTERS_FILE, _COUNTERS.dump_json(counters).decode())
+
+    def save_counters(self, counters: Counters) -> None:
+        """Write the counters, and the pools again if their number changed."""
+        if self._saved is None:
+            self._counters = counters
+            self._write(COUNTERS_FILE, _COUNTERS.dump_json(counters).decode())
+        else:
+            self.save(self._saved[0], counters)
+
+    def _add_pools(self) -> None:
+        """Append the pools that the file does not have yet; those that it has keep their place."""
+        text = self._read(POOLS_FILE) or ""
+        pools = pool_configs((), pools_per_kind=self._counters.pools_per_kind)
+        missing = tuple(pool for pool in pools if f"backend {pool.name} " not in text)
+        if missing:
+            self._write(POOLS_FILE, f"{text}\n{render_pools(missing)}")
+
+    def _load(self, pools_per_kind: int) -> Counters:
+        text = self._read(COUNTERS_FILE)
+        if text is None:
+            return Counters(pools_per_kind=pools_per_kind)
+        try:
+            return _COUNTERS.validate_json(text)
+        except ValidationError:
+            return Counters(pools_per_kind=pools_per_kind)
+
+    def _read(self, name: str) -> str | None:
+        try:
+            return (self._directory / name).read_text()
+        except FileNotFoundError:
+            return None
+
+    def _write(self, name: str, text: str) -> None:
+        if self._written.get(name) == text:
+            return
+        path = self._directory / name
+        beside = path.with_name(f".{name}.new")
+        beside.write_text(text)
+        beside.replace(path)
+        self._written[name] = text

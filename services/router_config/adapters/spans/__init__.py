@@ -1,0 +1,1 @@
+"""HAProxy's span log, turned into OpenTelemetry spans."""

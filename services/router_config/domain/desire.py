@@ -1,0 +1,206 @@
+"""What routing should be: pools for models, servers for members, routes for names.
+
+Theory:
+- A model keeps its pool for as long as it is routed; a new one takes the free pool with the
+  lowest number, and a pool is free when no route leads to it and no server is left in it.
+- Names come before aliases, and among aliases the model that sorts first wins.
+- A model that is no longer declared stays routed, with all its aliases, while it has members.
+- Nothing depends on the order of the inputs.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from libs.contracts.ids import ModelName
+from libs.contracts.model_spec import ModelSpec
+from services.router_config.domain.membership import Member, members
+from services.router_config.domain.model import (
+    KIND_OF_POLICY,
+    Desired,
+    Known,
+    Observed,
+    PoolKind,
+    PoolName,
+    ReloadReason,
+    Route,
+    Routes,
+    Server,
+    ServerKey,
+    Unplaced,
+)
+
+LISTING_BYTES_MAX: Final = 100_000
+"""HAProxy answers /v1/models from one buffer; what does not fit is routed but not listed."""
+
+_NUMBER_MAX: Final = 2_000_000_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Claim:
+    """A name, and the route that a model wants it to have."""
+
+    text: str
+    route: Route
+
+
+def desire(known: Known, observed: Observed, *, grace_s: float) -> Desired:
+    """Return what HAProxy should be, given what the bus says and what HAProxy is."""
+    present = members(known, observed, grace_s=grace_s)
+    kinds = _kinds(known, observed, present)
+    pools = _assign(kinds, observed)
+    routes, conflicts = _routes(known, observed, pools)
+    return Desired(
+        servers=_servers(present, pools, observed),
+        routes=routes,
+        listing=listing(routes),
+        unplaced=tuple(
+            Unplaced(model=model, reason=ReloadReason.POOLS_EXHAUSTED)
+            for model in sorted(kinds.keys() - pools.keys())
+        ),
+        conflicts=conflicts,
+    )
+
+
+def listing(routes: Routes) -> str:
+    """Render the answer to /v1/models: every model, then every alias, each by name."""
+    names = sorted(routes, key=lambda name: (routes[name].model != name, name))
+    head, tail = '{"object":"list","data":[', "]}"
+    cards: list[str] = []
+    size = len(head) + len(tail)
+    for name in names:
+        card = _card(name, routes[name].model)
+        size += len(card.encode()) + 1
+        if size > LISTING_BYTES_MAX:
+            break
+        cards.append(card)
+    return head + ",".join(cards) + tail
+
+
+def stable_number(replica: str, *, salt: int = 0) -> int:
+    """Return a server's place on the hash ring: the same on every edge and after every start."""
+    text = f"{replica}#{salt}" if salt else replica
+    digest = hashlib.blake2b(text.encode(), digest_size=8).digest()
+    return 1 + int.from_bytes(digest, "big") % _NUMBER_MAX
+
+
+def _card(name: str, model: ModelName) -> str:
+    fields = {"id": name, "object": "model", "created": 0, "owned_by": "sluice", "root": model}
+    return json.dumps(fields, separators=(",", ":"))
+
+
+def _kinds(
+    known: Known, observed: Observed, present: Iterable[Member]
+) -> dict[ModelName, PoolKind]:
+    """Which models need a pool, and of which kind."""
+    kinds: dict[ModelName, PoolKind] = {}
+    kept = {route.model for route in observed.routes.values()} if known.models is None else set()
+    for model in {*(member.model for member in present), *kept}:
+        kinds[model] = _kind_now(model, observed) or PoolKind.LEAST_LOADED
+    for spec in known.models or ():
+        kinds[spec.name] = KIND_OF_POLICY[spec.routing.policy]
+    return kinds
+
+
+def _kind_now(model: ModelName, observed: Observed) -> PoolKind | None:
+    pool = _pool_now(model, observed)
+    return PoolKind(pool[:2]) if pool else None
+
+
+def _pool_now(model: ModelName, observed: Observed) -> PoolName | None:
+    """Return the pool of a model, by its own name or else by any of its aliases."""
+    route = observed.routes.get(model)
+    if route is not None and route.model == model:
+        return route.pool
+    pools = (route.pool for route in observed.routes.values() if route.model == model)
+    return min(pools, default=None)
+
+
+def _assign(kinds: Mapping[ModelName, PoolKind], observed: Observed) -> dict[ModelName, PoolName]:
+    every = {kind: _pools(kind, observed.pools_per_kind) for kind in PoolKind}
+    assigned: dict[ModelName, PoolName] = {}
+    for model in sorted(kinds):
+        pool = _pool_now(model, observed)
+        if pool in every[kinds[model]] and pool not in assigned.values():
+            assigned[model] = pool
+    taken = {
+        *(route.pool for route in observed.routes.values()),
+        *(seen.server.key.pool for seen in observed.servers),
+        *assigned.values(),
+    }
+    free = {kind: [pool for pool in every[kind] if pool not in taken] for kind in PoolKind}
+    for model in sorted(kinds.keys() - assigned.keys()):
+        if free[kinds[model]]:
+            assigned[model] = free[kinds[model]].pop(0)
+    return assigned
+
+
+def _pools(kind: PoolKind, count: int) -> list[PoolName]:
+    return [PoolName(f"{kind}{index}") for index in range(count)]
+
+
+def _servers(
+    present: Iterable[Member], pools: Mapping[ModelName, PoolName], observed: Observed
+) -> tuple[Server, ...]:
+    numbers: dict[PoolName, set[int]] = {}
+    seen_numbers = {seen.server.key: seen.server.number for seen in observed.servers}
+    for key, number in seen_numbers.items():
+        numbers.setdefault(key.pool, set()).add(number)
+    servers: list[Server] = []
+    for member in present:
+        if member.model not in pools:
+            continue
+        key = ServerKey(pool=pools[member.model], name=member.name)
+        taken = numbers.setdefault(key.pool, set())
+        number = seen_numbers.get(key) or _free_number(member, taken)
+        taken.add(number)
+        servers.append(
+            Server(key=key, number=number, endpoint=member.endpoint, maxconn=member.maxconn)
+        )
+    return tuple(servers)
+
+
+def _free_number(member: Member, taken: set[int]) -> int:
+    """Return the replica's own number, or one beside it while an older incarnation holds that."""
+    replica = member.name.rpartition(".")[0]
+    salt = 0
+    while (number := stable_number(replica, salt=salt)) in taken:
+        salt += 1
+    return number
+
+
+def _routes(
+    known: Known, observed: Observed, pools: Mapping[ModelName, PoolName]
+) -> tuple[Routes, tuple[str, ...]]:
+    """Names first, then aliases of declared models, then what undeclared models had."""
+    declared = {spec.name: spec for spec in known.models or ()}
+    claims = [
+        *(_claim(model, model, pools) for model in sorted(pools)),
+        *_aliases(declared, pools),
+        *(
+            _claim(text, observed.routes[text].model, pools)
+            for text in sorted(observed.routes)
+            if observed.routes[text].model in pools.keys() - declared.keys()
+        ),
+    ]
+    routes = {claim.text: claim.route for claim in reversed(claims)}
+    lost = (claim for claim in claims if routes[claim.text] != claim.route)
+    return routes, tuple(f"{claim.text}:{claim.route.model}" for claim in lost)
+
+
+def _aliases(
+    declared: Mapping[ModelName, ModelSpec], pools: Mapping[ModelName, PoolName]
+) -> list[_Claim]:
+    return [
+        _claim(text, model, pools)
+        for model in sorted(declared.keys() & pools.keys())
+        for text in sorted(declared[model].aliases)
+    ]
+
+
+def _claim(text: str, model: ModelName, pools: Mapping[ModelName, PoolName]) -> _Claim:
+    return _Claim(text=text, route=Route(pool=pools[model], model=model))

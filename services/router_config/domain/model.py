@@ -1,0 +1,169 @@
+"""Nouns of routing: pools, servers and routes, as they should be and as they are seen."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Final, NewType
+
+from libs.contracts.ids import ModelName
+from libs.contracts.lease import Endpoint, ReplicaLease
+from libs.contracts.model_spec import ModelSpec, RoutingPolicy
+
+PoolName = NewType("PoolName", str)
+"""A pool of HAProxy: its kind's two letters and a number, such as `lc0`."""
+
+ServerName = NewType("ServerName", str)
+"""One incarnation of one replica: `<replica_id>.<incarnation>`."""
+
+SERVER_WEIGHT: Final = 16
+"""Below 16, a consistent hash spreads unevenly. Source: `share of 800 keys over 4 servers`."""
+
+
+class PoolKind(StrEnum):
+    """How a pool chooses; the value begins the pool's name."""
+
+    LEAST_LOADED = "lc"
+    PREFIX = "px"
+
+
+KIND_OF_POLICY: Final[Mapping[RoutingPolicy, PoolKind]] = {
+    RoutingPolicy.LEAST_LOADED: PoolKind.LEAST_LOADED,
+    RoutingPolicy.PREFIX: PoolKind.PREFIX,
+}
+
+
+class Admin(StrEnum):
+    """What was asked of a server: take requests, finish what runs, or nothing at all."""
+
+    READY = "ready"
+    DRAIN = "drain"
+    MAINT = "maint"
+
+
+class Health(StrEnum):
+    """What HAProxy's own checks say of a server."""
+
+    UP = "up"
+    DOWN = "down"
+    UNKNOWN = "unknown"
+
+
+class ReloadReason(StrEnum):
+    """Why HAProxy must be replaced by a new program; nothing else ever reloads it."""
+
+    POOLS_EXHAUSTED = "pools_exhausted"
+    CONFIG_CHANGED = "config_changed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerKey:
+    """Names one server of one pool."""
+
+    pool: PoolName
+    name: ServerName
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Server:
+    """A server as it should be.
+
+    Attributes:
+        number: the place on a hash ring, unique in its pool.
+        maxconn: requests that are sent at once.
+    """
+
+    key: ServerKey
+    number: int
+    endpoint: Endpoint
+    maxconn: int
+    weight: int = SERVER_WEIGHT
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ObservedServer:
+    """A server as HAProxy shows it.
+
+    Attributes:
+        checked: health checks are switched on.
+        sessions: requests on it now.
+        queued: requests waiting for it now.
+    """
+
+    server: Server
+    admin: Admin
+    health: Health
+    checked: bool
+    sessions: int
+    queued: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Route:
+    """Where a name that clients send leads to."""
+
+    pool: PoolName
+    model: ModelName
+
+
+Routes = Mapping[str, Route]
+"""By the name that clients send: a model's own name or one of its aliases."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Observed:
+    """HAProxy's state at one moment.
+
+    Attributes:
+        listing: the answer to /v1/models as HAProxy holds it.
+        pools_per_kind: pools `lc0` to `lc<n-1>` and `px0` to `px<n-1>` exist.
+        foreign: the maps hold entries that are not ours, beside or instead of `routes`.
+    """
+
+    servers: tuple[ObservedServer, ...] = ()
+    routes: Routes = field(default_factory=dict)
+    listing: str = ""
+    pools_per_kind: int
+    foreign: bool = False
+
+    def model_of(self, pool: PoolName) -> ModelName | None:
+        """Return the model whose requests go to a pool; None when nobody's do."""
+        return next((route.model for route in self.routes.values() if route.pool == pool), None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Known:
+    """What the bus says.
+
+    Attributes:
+        models: None while no bus was ever reached: every route then stays as it is.
+        connected_for_s: how long this has been whole and live; None while the bus is away.
+    """
+
+    leases: tuple[ReplicaLease, ...] = ()
+    models: tuple[ModelSpec, ...] | None = None
+    connected_for_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unplaced:
+    """A model that found no pool."""
+
+    model: ModelName
+    reason: ReloadReason
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Desired:
+    """Routing as it should be; every observed server that is not in it is to leave.
+
+    Attributes:
+        conflicts: names that two models claim, each with the model that lost.
+    """
+
+    servers: tuple[Server, ...] = ()
+    routes: Routes = field(default_factory=dict)
+    listing: str = ""
+    unplaced: tuple[Unplaced, ...] = ()
+    conflicts: tuple[str, ...] = ()

@@ -1,0 +1,183 @@
+"""The steps from what HAProxy is to what it should be, in an order that loses no request.
+
+    absent --Join--> ready --Drain--> drain --Retire--> absent
+                       ^                |
+                       +----Resume------+
+
+Invariants, each with a property test:
+- Planning on the applied state gives nothing once what drains has become idle.
+- A route never leads to a pool before the pool's new servers are in it: joins stand before
+  `Publish`, drains after it, retirements last.
+- A server retires only when it was seen idle after it began to drain, or past the deadline.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from services.router_config.domain.model import (
+    Admin,
+    Desired,
+    Observed,
+    ObservedServer,
+    ReloadReason,
+    Routes,
+    Server,
+    ServerKey,
+    Unplaced,
+)
+
+POOLS_PER_KIND_MAX = 1024
+"""Beyond it models stay unplaced: an empty pool costs memory and a line in every listing."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Join:
+    """Create a server, start its checks and let it take requests."""
+
+    server: Server
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resume:
+    """Let a server that is there take requests, and check it."""
+
+    key: ServerKey
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Adjust:
+    """Set a present server's weight and maxconn."""
+
+    server: Server
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Publish:
+    """Replace routes and listing, each at once and whole."""
+
+    routes: Routes
+    listing: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Drain:
+    """Give a server no new requests; what runs goes on."""
+
+    key: ServerKey
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Retire:
+    """Remove a server; with `cut`, whatever still runs on it ends."""
+
+    key: ServerKey
+    cut: bool = False
+
+
+Action = Join | Resume | Adjust | Publish | Drain | Retire
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RoutingPlan:
+    """What to do next.
+
+    Attributes:
+        actions: in the order in which they must be done; empty when nothing differs.
+        leaving_since: when each leaving server was first seen to leave, Unix time in seconds;
+            give it to the next plan.
+        reload: why HAProxy must be replaced first; empty in a healthy system.
+    """
+
+    actions: tuple[Action, ...] = ()
+    leaving_since: Mapping[ServerKey, float] = field(default_factory=dict)
+    reload: tuple[ReloadReason, ...] = ()
+    unplaced: tuple[Unplaced, ...] = ()
+
+
+def plan(
+    desired: Desired,
+    observed: Observed,
+    *,
+    leaving_since: Mapping[ServerKey, float],
+    now: float,
+    drain_timeout_s: float,
+) -> RoutingPlan:
+    """Compare and return the next steps; time is Unix time in seconds."""
+    wanted = {server.key: server for server in desired.servers}
+    seen = {server.server.key: server for server in observed.servers}
+    leaving = [server for key, server in seen.items() if not _stays(server, wanted.get(key))]
+    since = {s.server.key: leaving_since.get(s.server.key, now) for s in leaving}
+    return RoutingPlan(
+        actions=(
+            *_arrivals(wanted.values(), seen),
+            *_publish(desired, observed),
+            *_departures(leaving, since, now - drain_timeout_s),
+        ),
+        leaving_since=since,
+        reload=_reload(desired, observed),
+        unplaced=desired.unplaced,
+    )
+
+
+def _stays(seen: ObservedServer, wanted: Server | None) -> bool:
+    """A name that moved to another address or number must leave before it can come back."""
+    return wanted is not None and (
+        (seen.server.endpoint, seen.server.number) == (wanted.endpoint, wanted.number)
+    )
+
+
+def _arrivals(
+    wanted: Iterable[Server], seen: Mapping[ServerKey, ObservedServer]
+) -> list[Join | Resume | Adjust]:
+    actions: list[Join | Resume | Adjust] = []
+    for server in sorted(wanted, key=lambda server: _order(server.key)):
+        present = seen.get(server.key)
+        if present is None:
+            actions.append(Join(server=server))
+        elif _stays(present, server):
+            actions.extend(_corrections(server, present))
+    return actions
+
+
+def _corrections(server: Server, present: ObservedServer) -> list[Resume | Adjust]:
+    actions: list[Resume | Adjust] = []
+    if present.server != server:
+        actions.append(Adjust(server=server))
+    if present.admin is not Admin.READY or not present.checked:
+        actions.append(Resume(key=server.key))
+    return actions
+
+
+def _publish(desired: Desired, observed: Observed) -> list[Publish]:
+    same = (desired.routes, desired.listing) == (observed.routes, observed.listing)
+    if same and not observed.foreign:
+        return []
+    return [Publish(routes=desired.routes, listing=desired.listing)]
+
+
+def _departures(
+    leaving: Iterable[ObservedServer], since: Mapping[ServerKey, float], overdue_since: float
+) -> list[Drain | Retire]:
+    drains: list[Drain | Retire] = []
+    retirements: list[Drain | Retire] = []
+    for seen in sorted(leaving, key=lambda seen: _order(seen.server.key)):
+        key = seen.server.key
+        if seen.admin is Admin.READY:
+            drains.append(Drain(key=key))
+        elif since[key] <= overdue_since:
+            retirements.append(Retire(key=key, cut=True))
+        elif seen.admin is Admin.MAINT or (seen.sessions == 0 and seen.queued == 0):
+            retirements.append(Retire(key=key))
+    return [*drains, *retirements]
+
+
+def _reload(desired: Desired, observed: Observed) -> tuple[ReloadReason, ...]:
+    if observed.pools_per_kind >= POOLS_PER_KIND_MAX:
+        return ()
+    return tuple(sorted({unplaced.reason for unplaced in desired.unplaced}))
+
+
+def _order(key: ServerKey) -> tuple[str, str]:
+    return (key.pool, key.name)

@@ -1,0 +1,143 @@
+"""What router-config needs from outside: an edge to observe and change, a program, a memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from services.router_config.domain.model import Observed, PoolName, Routes, Server
+from services.router_config.domain.plan import Action
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PoolDemand:
+    """What waits in front of a pool, and what it turned away since the program started."""
+
+    pool: PoolName
+    queued: int
+    refused_count: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EdgeView:
+    """The edge at one moment.
+
+    Attributes:
+        dropped_spans: span log lines lost since the program started.
+    """
+
+    observed: Observed
+    demand: tuple[PoolDemand, ...]
+    version: str
+    pid: int
+    dropped_spans: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Done:
+    """The action is in effect; it took this many commands."""
+
+    commands: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pending:
+    """The edge is not ready for it; the next reconcile tries again."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refused:
+    """The edge does not accept it."""
+
+    reason: str
+
+
+Outcome = Done | Pending | Refused
+
+
+class Edge(Protocol):
+    """A running edge.
+
+    Both calls raise `PeerUnreachableError` when it does not answer in time.
+    """
+
+    async def observe(self) -> EdgeView:
+        """Read the whole state."""
+        ...
+
+    async def apply(self, action: Action) -> Outcome:
+        """Do one action; doing it twice is harmless."""
+        ...
+
+
+class Program(Protocol):
+    """The edge's process."""
+
+    async def adopt(self) -> int | None:
+        """Take over the one that already serves; None when there is none."""
+        ...
+
+    async def start(self, *, replace: int | None = None) -> int:
+        """Start one from the state on disk and return its pid once it answers.
+
+        With `replace` it takes over the listeners of that process, which finishes its streams.
+
+        Raises:
+            UsageError: its port is taken by somebody else.
+            TransientError: it did not come up; the message says what it said.
+        """
+        ...
+
+    def running(self) -> int | None:
+        """Return the pid of the one that serves; None when it ended."""
+        ...
+
+    def on_end(self, wake: Callable[[], None]) -> None:
+        """Call back as soon as it ends."""
+        ...
+
+    async def stop(self, *, timeout_s: float) -> None:
+        """End it: streams may finish within the limit, then they are cut."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Counters:
+    """What outlives every process: counted since the state directory was made.
+
+    Attributes:
+        applied_at: Unix time in seconds of the last change; None before the first.
+    """
+
+    revision: int = 0
+    reloads: int = 0
+    applied_at: float | None = None
+    pools_per_kind: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SavedRouting:
+    """What an edge that starts without anybody's help must serve."""
+
+    servers: tuple[Server, ...]
+    routes: Routes
+    listing: str
+
+
+class Memory(Protocol):
+    """The state on disk, from which the edge's program starts."""
+
+    def counters(self) -> Counters:
+        """Return the counters."""
+        ...
+
+    def save(self, routing: SavedRouting, counters: Counters) -> None:
+        """Write routing and counters; a crash leaves each file old or new, never half."""
+        ...
+
+    def save_counters(self, counters: Counters) -> None:
+        """Write the counters, and what depends on them, with the routing as last saved."""
+        ...

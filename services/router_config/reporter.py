@@ -1,0 +1,119 @@
+"""Reports how the edge stands: demand once a second, status on change and now and then."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from typing import Never, Protocol
+
+from libs.clock import Clock
+from libs.contracts.ids import EdgeId
+from libs.contracts.reports import DemandReport, RoutingStatus
+from services.router_config.domain.model import Admin, Health, Observed
+from services.router_config.outbox import Outbox
+from services.router_config.ports import EdgeView
+from services.router_config.service import Standing
+
+
+class Loop(Protocol):
+    """What is reported."""
+
+    def standing(self) -> Standing:
+        """Return how things stand after the last look."""
+        ...
+
+    async def looked(self) -> None:
+        """Wait until the loop has looked again since the last call."""
+        ...
+
+
+class Reporter:
+    """Turns the loop's standing into what the bus carries."""
+
+    def __init__(self, loop: Loop, outbox: Outbox, *, edge_id: EdgeId, clock: Clock) -> None:
+        """Take where to read and where to send."""
+        self._loop = loop
+        self._outbox = outbox
+        self._edge_id = edge_id
+        self._clock = clock
+        self._told: Standing | None = None
+
+    async def report_status(self, *, every_s: float) -> Never:
+        """Write the status when it changed, and at least this often."""
+        while True:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(every_s):
+                    await self._changed()
+            standing = self._loop.standing()
+            self._told = standing
+            status = routing_status(standing, edge_id=self._edge_id, now=self._clock.now())
+            await self._outbox.status(status)
+
+    async def report_demand(self, *, every_s: float) -> Never:
+        """Send one report for each routed model."""
+        while True:
+            await asyncio.sleep(every_s)
+            standing = self._loop.standing()
+            if standing.view is not None and not standing.trouble:
+                reports = demand_reports(
+                    standing.view, edge_id=self._edge_id, now=self._clock.now()
+                )
+                await self._outbox.demand(reports)
+
+    async def _changed(self) -> None:
+        while True:
+            await self._loop.looked()
+            if self._told is None or _gist(self._told) != _gist(self._loop.standing()):
+                return
+
+
+def routing_status(standing: Standing, *, edge_id: EdgeId, now: float) -> RoutingStatus:
+    """Return the status record."""
+    view = standing.view
+    return RoutingStatus(
+        edge_id=edge_id,
+        revision=standing.counters.revision,
+        applied_at=standing.counters.applied_at,
+        haproxy_version=view.version if view else "",
+        haproxy_pid=view.pid if view and not standing.trouble else None,
+        reloads=standing.counters.reloads,
+        servers_ready=_ready(view.observed) if view else 0,
+        unplaced=standing.unplaced,
+        degraded=_degraded(standing),
+        observed_at=now,
+    )
+
+
+def demand_reports(view: EdgeView, *, edge_id: EdgeId, now: float) -> tuple[DemandReport, ...]:
+    """Return a report for each model that has a pool; nothing is held at the edge."""
+    return tuple(
+        DemandReport(
+            model=model,
+            edge_id=edge_id,
+            queued=demand.queued,
+            held=0,
+            refused_count=demand.refused_count,
+            observed_at=now,
+        )
+        for demand in view.demand
+        if (model := view.observed.model_of(demand.pool)) is not None
+    )
+
+
+def _gist(standing: Standing) -> tuple[object, ...]:
+    """What makes a status worth writing at once."""
+    pid = standing.view.pid if standing.view else None
+    ready = _ready(standing.view.observed) if standing.view else 0
+    return (standing.counters, pid, ready, standing.unplaced, _degraded(standing))
+
+
+def _ready(observed: Observed) -> int:
+    return sum(
+        seen.admin is Admin.READY and seen.health is not Health.DOWN for seen in observed.servers
+    )
+
+
+def _degraded(standing: Standing) -> str:
+    if standing.trouble:
+        return f"edge: {standing.trouble}"
+    return "" if standing.known.connected_for_s is not None else "bus: away"

@@ -1,0 +1,274 @@
+"""The loop: observe the edge, decide what it should be, do the steps, record them.
+
+Everything else only wakes it: a change on the bus, the edge's end, or the time to look again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from typing import Final, Never
+
+from libs.clock import Clock
+from libs.contracts.subjects import MODELS_BUCKET, REPLICAS_BUCKET
+from libs.errors import PeerUnreachableError, TransientError, UsageError
+from libs.telemetry.logging import get_logger
+from services.router_config.domain.desire import desire
+from services.router_config.domain.model import Desired, Known, ReloadReason, ServerKey
+from services.router_config.domain.plan import POOLS_PER_KIND_MAX, Action, plan
+from services.router_config.ports import (
+    Counters,
+    Done,
+    Edge,
+    EdgeView,
+    Memory,
+    Outcome,
+    Program,
+    Refused,
+    SavedRouting,
+)
+from services.router_config.recorder import Change, Recorder
+from services.router_config.views import BusViews
+
+UNANSWERED_MAX: Final = 5
+"""A program that leaves this many looks in a row unanswered is ended and started again."""
+
+_log = get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pace:
+    """How often and how patient, all in seconds.
+
+    Attributes:
+        resync_s: how often the edge is looked at when nothing wakes the loop.
+        drain_poll_s: the same while a server is leaving.
+        grace_s: how long the bus must be whole before a silent, never checked server leaves.
+        drain_timeout_s: how long a leaving server may finish its streams.
+    """
+
+    resync_s: float
+    drain_poll_s: float
+    grace_s: float
+    drain_timeout_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """How things stand after the last look, for whoever reports it.
+
+    Attributes:
+        view: None before the first look.
+        trouble: why the edge could not be brought to what it should be; empty when it was.
+    """
+
+    known: Known
+    view: EdgeView | None = None
+    counters: Counters
+    unplaced: tuple[str, ...] = ()
+    trouble: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Peers:
+    """What the loop acts on and tells."""
+
+    edge: Edge
+    program: Program
+    memory: Memory
+    recorder: Recorder
+
+
+@dataclass(slots=True, kw_only=True)
+class _Memo:
+    """What the loop carries from one round to the next."""
+
+    leaving_since: Mapping[ServerKey, float] = field(default_factory=dict)
+    refused: tuple[str, ...] = ()
+    unanswered: int = 0
+    standing: Standing
+
+
+class RouterConfig:
+    """Keeps one edge equal to what the bus and the edge's own checks say."""
+
+    def __init__(
+        self,
+        peers: Peers,
+        views: Callable[[Callable[[], None]], BusViews],
+        *,
+        pace: Pace,
+        clock: Clock,
+    ) -> None:
+        """Take the peers; `views` makes bus views from a function that wakes this loop."""
+        self._peers = peers
+        self._pace = pace
+        self._clock = clock
+        self._looked = asyncio.Event()
+        self._wake = asyncio.Event()
+        self._views = views(self._wake.set)
+        counters = peers.memory.counters()
+        self._memo = _Memo(standing=Standing(known=Known(), counters=counters))
+
+    def standing(self) -> Standing:
+        """Return how things stand after the last look."""
+        return self._memo.standing
+
+    async def looked(self) -> None:
+        """Wait until the loop has looked again since the last call."""
+        await self._looked.wait()
+        self._looked.clear()
+
+    async def bring_up(self, *, config_changed: bool) -> None:
+        """Adopt the program that serves, or start one.
+
+        Raises:
+            UsageError: the port is taken, or the program cannot run here.
+            TransientError: it did not come up.
+        """
+        program = self._peers.program
+        program.on_end(self._wake.set)
+        adopted = await program.adopt()
+        if adopted is None:
+            pid = await program.start()
+            _log.info("haproxy_started", pid=pid)
+        elif config_changed:
+            await self._reload((ReloadReason.CONFIG_CHANGED,))
+        else:
+            _log.info("haproxy_adopted", pid=adopted)
+
+    async def run(self) -> Never:
+        """Follow the bus and reconcile, until cancelled; the program goes on."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._views.follow(REPLICAS_BUCKET))
+            tasks.create_task(self._views.follow(MODELS_BUCKET))
+            tasks.create_task(self._reconcile_for_ever())
+        raise AssertionError("the loops end only by cancellation")
+
+    async def reconcile(self) -> bool:
+        """Look once and do what is to be done; True if anything changed.
+
+        Raises:
+            TransientError: the edge did not answer or did not start.
+        """
+        await self._ensure_program()
+        started_at = self._clock.now()
+        known = self._views.known(started_at)
+        view = await self._peers.edge.observe()
+        desired = desire(known, view.observed, grace_s=self._pace.grace_s)
+        steps = plan(
+            desired,
+            view.observed,
+            leaving_since=self._memo.leaving_since,
+            now=started_at,
+            drain_timeout_s=self._pace.drain_timeout_s,
+        )
+        self._memo.leaving_since = steps.leaving_since
+        outcomes = [(action, await self._peers.edge.apply(action)) for action in steps.actions]
+        change = self._settle(desired, tuple(outcomes), started_at)
+        if steps.reload:
+            await self._reload(steps.reload)
+        self._memo.standing = Standing(
+            known=known,
+            view=view,
+            counters=self._peers.memory.counters(),
+            unplaced=tuple(unplaced.model for unplaced in steps.unplaced),
+        )
+        return change or bool(steps.reload)
+
+    async def _reconcile_for_ever(self) -> Never:
+        while True:
+            self._wake.clear()
+            try:
+                if await self.reconcile():
+                    self._wake.set()
+                self._memo.unanswered = 0
+            except (TransientError, UsageError) as error:
+                await self._stumble(error)
+            self._looked.set()
+            await self._pause()
+
+    async def _pause(self) -> None:
+        leaving = bool(self._memo.leaving_since)
+        limit_s = self._pace.drain_poll_s if leaving else self._pace.resync_s
+        with suppress(TimeoutError):
+            async with asyncio.timeout(limit_s):
+                await self._wake.wait()
+
+    async def _stumble(self, error: TransientError | UsageError) -> None:
+        """Say it once, and end a program that has stopped answering."""
+        if str(error) != self._memo.standing.trouble:
+            _log.error("reconcile_failed", error=str(error))
+        self._memo.standing = replace(self._memo.standing, trouble=str(error))
+        self._memo.unanswered += isinstance(error, PeerUnreachableError)
+        if self._memo.unanswered >= UNANSWERED_MAX:
+            _log.error("haproxy_unresponsive", pid=self._peers.program.running())
+            self._memo.unanswered = 0
+            await self._peers.program.stop(timeout_s=0)
+
+    async def _ensure_program(self) -> None:
+        if self._peers.program.running() is None:
+            _log.error("haproxy_ended")
+            pid = await self._peers.program.start()
+            _log.info("haproxy_started", pid=pid)
+
+    def _settle(
+        self, desired: Desired, outcomes: tuple[tuple[Action, Outcome], ...], started_at: float
+    ) -> bool:
+        """Write the state down, then tell about the change if there was one."""
+        counters = self._peers.memory.counters()
+        changed = any(isinstance(outcome, Done) for _, outcome in outcomes)
+        ended_at = self._clock.now()
+        if changed:
+            counters = replace(counters, revision=counters.revision + 1, applied_at=ended_at)
+        self._peers.memory.save(
+            SavedRouting(servers=desired.servers, routes=desired.routes, listing=desired.listing),
+            counters,
+        )
+        self._complain(tuple(o.reason for _, o in outcomes if isinstance(o, Refused)), desired)
+        if changed:
+            self._peers.recorder.record(
+                Change(
+                    revision=counters.revision,
+                    started_at=started_at,
+                    ended_at=ended_at,
+                    outcomes=outcomes,
+                ),
+                self._views.lease_headers(),
+            )
+        return changed
+
+    def _complain(self, refusals: tuple[str, ...], desired: Desired) -> None:
+        """Warn about what could not be done, once for as long as it stays the same."""
+        models = (unplaced.model for unplaced in desired.unplaced)
+        trouble = (*refusals, *desired.conflicts, *models)
+        if trouble and trouble != self._memo.refused:
+            _log.warning(
+                "routing_incomplete",
+                refused=refusals,
+                conflicts=desired.conflicts,
+                unplaced=tuple(unplaced.model for unplaced in desired.unplaced),
+            )
+        self._memo.refused = trouble
+
+    async def _reload(self, reasons: tuple[ReloadReason, ...]) -> None:
+        """Replace the program by one that starts from the state on disk."""
+        started_at = self._clock.now()
+        memory = self._peers.memory
+        counters = memory.counters()
+        if ReloadReason.POOLS_EXHAUSTED in reasons:
+            pools = min(2 * counters.pools_per_kind, POOLS_PER_KIND_MAX)
+            counters = replace(counters, pools_per_kind=pools)
+        memory.save_counters(
+            replace(counters, reloads=counters.reloads + 1, revision=counters.revision + 1)
+        )
+        await self._peers.program.start(replace=self._peers.program.running())
+        change = Change(
+            revision=memory.counters().revision,
+            started_at=started_at,
+            ended_at=self._clock.now(),
+            reload=reasons,
+        )
+        self._peers.recorder.record(change, {})

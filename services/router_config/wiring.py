@@ -1,0 +1,188 @@
+"""Builds router-config from its settings, and closes everything in the reverse order."""
+
+from __future__ import annotations
+
+import asyncio
+import resource
+import uuid
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from opentelemetry import trace
+
+from libs.bus.nats_bus import NatsBus, connect
+from libs.bus.settings import BusSettings, read_credentials
+from libs.clock import SystemClock
+from libs.contracts.ids import EdgeId, EventId
+from libs.haproxy.binary import find_haproxy
+from libs.haproxy.client import HaproxyClient
+from libs.haproxy.config import EdgeConfig
+from libs.telemetry.logging import get_logger
+from services.router_config.adapters.haproxy.edge import HaproxyEdge
+from services.router_config.adapters.haproxy.files import StateFiles
+from services.router_config.adapters.haproxy.program import HaproxyProgram, Launch
+from services.router_config.outbox import Outbox
+from services.router_config.recorder import Recorder
+from services.router_config.reporter import Reporter
+from services.router_config.service import Pace, Peers, RouterConfig
+from services.router_config.settings import RouterConfigSettings
+from services.router_config.views import BusViews
+
+_SPARE_FILES: Final = 256
+
+_log = get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RouterConfigApp:
+    """Everything that runs, and the program that it looks after."""
+
+    service: RouterConfig
+    outbox: Outbox
+    reporter: Reporter
+    program: HaproxyProgram
+    settings: RouterConfigSettings
+    config_changed: bool
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Bring HAProxy up and look after it until `stop` is set.
+
+        Raises:
+            UsageError: HAProxy cannot run with these settings.
+            TransientError: HAProxy did not come up.
+        """
+        await self.service.bring_up(config_changed=self.config_changed)
+        async with asyncio.TaskGroup() as tasks:
+            loops = [
+                tasks.create_task(self.service.run()),
+                tasks.create_task(self.outbox.deliver()),
+                tasks.create_task(self.reporter.report_status(every_s=self.settings.status_s)),
+                tasks.create_task(self.reporter.report_demand(every_s=self.settings.demand_s)),
+            ]
+            await stop.wait()
+            for loop in loops:
+                loop.cancel()
+        if self.settings.own_haproxy:
+            await self.program.stop(timeout_s=self.settings.stop_timeout_s)
+
+
+@asynccontextmanager
+async def wire(settings: RouterConfigSettings) -> AsyncIterator[RouterConfigApp]:
+    """Build the whole service.
+
+    Raises:
+        UsageError: a setting names something that is not there or too old.
+    """
+    binary = find_haproxy(settings.haproxy_binary)
+    credentials = read_credentials(settings.nats_credentials_file)
+    settings.run_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+    files = StateFiles(settings.state_dir, pools_per_kind=settings.pools_per_kind)
+    config_changed = files.prepare(edge_config(settings))
+    bus_settings = BusSettings(credentials=credentials, name=f"router-config-{settings.edge_id}")
+    async with connect(bus_settings, wait=False) as bus:
+        client = HaproxyClient(settings.admin_socket, timeout_s=settings.command_timeout_s)
+        program = HaproxyProgram(_launch(settings, binary.path), client)
+        app = _app(
+            settings,
+            bus,
+            _Local(client=client, program=program, files=files, config_changed=config_changed),
+        )
+        _log.info("router_config_starting", **settings.model_dump(mode="json"))
+        try:
+            yield app
+        finally:
+            program.close()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Local:
+    """What belongs to this machine's HAProxy."""
+
+    client: HaproxyClient
+    program: HaproxyProgram
+    files: StateFiles
+    config_changed: bool
+
+
+def _app(settings: RouterConfigSettings, bus: NatsBus, local: _Local) -> RouterConfigApp:
+    clock = SystemClock()
+    edge_name = EdgeId(settings.edge_id)
+    outbox = Outbox(bus, bus)
+    peers = Peers(
+        edge=HaproxyEdge(
+            local.client,
+            pools_per_kind=lambda: local.files.counters().pools_per_kind,
+            now=clock.now,
+        ),
+        program=local.program,
+        memory=local.files,
+        recorder=Recorder(
+            trace.get_tracer("sluice.router_config"),
+            outbox,
+            edge_id=edge_name,
+            new_event_id=lambda: EventId(uuid.uuid4().hex),
+        ),
+    )
+    service = RouterConfig(
+        peers, lambda wake: BusViews(bus, wake), pace=_pace(settings), clock=clock
+    )
+    return RouterConfigApp(
+        service=service,
+        outbox=outbox,
+        reporter=Reporter(service, outbox, edge_id=edge_name, clock=clock),
+        program=local.program,
+        settings=settings,
+        config_changed=local.config_changed,
+    )
+
+
+def _pace(settings: RouterConfigSettings) -> Pace:
+    return Pace(
+        resync_s=settings.resync_s,
+        drain_poll_s=settings.drain_poll_s,
+        grace_s=settings.lease_grace_s,
+        drain_timeout_s=settings.drain_timeout_s,
+    )
+
+
+def _launch(settings: RouterConfigSettings, binary: Path) -> Launch:
+    return Launch(
+        binary=binary,
+        state_dir=settings.state_dir,
+        admin_socket=settings.admin_socket,
+        pid_file=settings.run_dir / "haproxy.pid",
+        log_file=settings.log_file or settings.state_dir / "haproxy.log",
+        api=(settings.api_host, settings.api_port),
+        start_timeout_s=settings.start_timeout_s,
+    )
+
+
+def edge_config(settings: RouterConfigSettings) -> EdgeConfig:
+    """Return what HAProxy's configuration depends on."""
+    return EdgeConfig(
+        admin_socket=settings.admin_socket,
+        span_socket=settings.span_socket,
+        host=settings.api_host,
+        port=settings.api_port,
+        stats_port=settings.stats_port or None,
+        threads=settings.threads,
+        connections_max=connections_within(settings.connections_max, files_max=_files_max()),
+        queue_timeout_s=settings.queue_timeout_s,
+        response_timeout_s=settings.response_timeout_s,
+        body_bytes_max=settings.body_bytes_max,
+        prefix_bytes=settings.prefix_bytes,
+        trace_ratio=settings.trace_ratio,
+    )
+
+
+def connections_within(wanted: int, *, files_max: int) -> int:
+    """Return as many connections as open files allow: each needs one on either side."""
+    return max(16, min(wanted, (files_max - _SPARE_FILES) // 2))
+
+
+def _files_max() -> int:
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    return 1_000_000_000 if hard == resource.RLIM_INFINITY else hard
