@@ -1,0 +1,214 @@
+"""A real Ray head node on loopback with logical device slots, in a short folder of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Final
+
+from libs.testing.free_port import free_port
+
+START_TIMEOUT_S: Final = 60.0
+STOP_TIMEOUT_S: Final = 10.0
+REQUEST_TIMEOUT_S: Final = 30.0
+
+_ROOT: Final = Path(__file__).resolve().parents[2]
+_MARK: Final = "SLUICE_TEST_RAY_NODE"
+
+
+class RayNode:
+    """One head node; everything that it starts carries its mark and ends with it."""
+
+    def __init__(self, environment: Mapping[str, str], *, slots: int) -> None:
+        """Choose ports and a folder; `environment` is what replicas inherit."""
+        self.folder = Path(tempfile.mkdtemp(prefix="ray", dir="/tmp"))
+        self.port = free_port()
+        self.dashboard_port = free_port()
+        self._mark = self.folder.name
+        self._slots = slots
+        self._environment = {**os.environ, **environment, **self._own_environment()}
+        self._head: subprocess.Popen[bytes] | None = None
+
+    @property
+    def address(self) -> str:
+        """Where drivers connect."""
+        return f"127.0.0.1:{self.port}"
+
+    @property
+    def logs(self) -> Path:
+        """Where Ray and its workers write."""
+        return self.folder / "r" / "session_latest" / "logs"
+
+    def start(self) -> None:
+        """Start the node and wait until its dashboard answers."""
+        with (self.folder / "head.log").open("wb") as log:
+            self._head = subprocess.Popen(
+                self._command(),
+                env=self._environment,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        deadline = time.monotonic() + START_TIMEOUT_S
+        while not self._answers():
+            assert self._head.poll() is None, (self.folder / "head.log").read_text()
+            assert time.monotonic() < deadline, "Ray's dashboard did not answer in time"
+            time.sleep(0.2)
+
+    def stop(self) -> None:
+        """End everything that carries the node's mark, and remove its folder."""
+        for sent in (signal.SIGTERM, signal.SIGKILL):
+            if self._end_marked(sent):
+                break
+        if self._head is not None:
+            self._head.wait(STOP_TIMEOUT_S)
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def put_application(self, name: str, import_path: str, args: Mapping[str, str]) -> None:
+        """Deploy one Serve application without Serve's own proxy, scaled from outside."""
+        application = {
+            "name": name,
+            "route_prefix": None,
+            "import_path": import_path,
+            "external_scaler_enabled": True,
+            "args": dict(args),
+        }
+        body = {"proxy_location": "Disabled", "applications": [application]}
+        self.call("PUT", "/api/serve/applications/", body)
+
+    def application(self, name: str) -> dict[str, object]:
+        """Return what Serve says of an application; empty before it knows of it."""
+        applications = self.call("GET", "/api/serve/applications/").get("applications", {})
+        assert isinstance(applications, dict)
+        found = applications.get(name, {})
+        assert isinstance(found, dict)
+        return found
+
+    def scale(self, application: str, deployment: str, replicas: int) -> None:
+        """Set how many replicas a deployment should have."""
+        path = f"/api/v1/applications/{application}/deployments/{deployment}/scale"
+        self.call("POST", path, {"target_num_replicas": replicas})
+
+    def call(self, method: str, path: str, body: object = None) -> dict[str, object]:
+        """Call the dashboard; an answer that is no JSON object is empty."""
+        request = urllib.request.Request(
+            f"http://127.0.0.1:{self.dashboard_port}{path}",
+            method=method,
+            data=None if body is None else json.dumps(body).encode(),
+            headers={
+                "Authorization": f"Bearer {self._token_file.read_text()}",
+                "Content-Type": "application/json",
+            },
+        )
+        with urllib.request.urlopen(request, timeout=REQUEST_TIMEOUT_S) as answer:  # noqa: S310
+            text = answer.read()
+        with suppress(ValueError):
+            tree = json.loads(text)
+            return tree if isinstance(tree, dict) else {}
+        return {}
+
+    def driver_environment(self) -> dict[str, str]:
+        """Return what a process needs to connect to this node as a driver."""
+        own = self._own_environment()
+        return {name: own[name] for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN_PATH")} | {
+            "RAY_ADDRESS": self.address
+        }
+
+    @property
+    def _token_file(self) -> Path:
+        return self.folder / "token"
+
+    def _own_environment(self) -> dict[str, str]:
+        if not self._token_file.exists():
+            self._token_file.touch(mode=0o600)
+            self._token_file.write_text(secrets.token_hex(32))
+        return {
+            _MARK: self._mark,
+            "PYTHONPATH": f"{_ROOT}:{_ROOT / 'libs' / 'engine' / 'plugin'}",
+            "RAY_AUTH_MODE": "token",
+            "RAY_AUTH_TOKEN_PATH": str(self._token_file),
+            # Otherwise Ray replaces 127.0.0.1 by the machine's address.
+            "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
+            "RAY_worker_niceness": "0",
+            "RAY_USAGE_STATS_ENABLED": "0",
+        }
+
+    def _command(self) -> list[str]:
+        return [
+            *(sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block"),
+            "--node-ip-address=127.0.0.1",
+            f"--port={self.port}",
+            "--dashboard-host=127.0.0.1",
+            f"--dashboard-port={self.dashboard_port}",
+            f"--dashboard-agent-listen-port={free_port()}",
+            f"--ray-client-server-port={free_port()}",
+            "--min-worker-port=0",
+            "--max-worker-port=0",
+            "--include-dashboard=true",
+            "--disable-usage-stats",
+            "--no-monitor",
+            f"--temp-dir={self.folder / 'r'}",
+            f"--object-store-memory={128 * 2**20}",
+            "--num-cpus=2",
+            f"--num-gpus={self._slots}",
+        ]
+
+    def _answers(self) -> bool:
+        try:
+            self.call("GET", "/api/serve/applications/")
+        except (urllib.error.URLError, OSError):
+            return False
+        return True
+
+    def _end_marked(self, sent: signal.Signals) -> bool:
+        deadline = time.monotonic() + STOP_TIMEOUT_S
+        told: set[int] = set()
+        while left := marked(f"{_MARK}={self._mark}"):
+            for pid in left - told:
+                with suppress(ProcessLookupError):
+                    os.kill(pid, sent)
+            told |= left
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(0.1)
+        return True
+
+
+def marked(mark: str) -> set[int]:
+    """Return the living processes, beside this one, that have a `NAME=value` in their environment.
+
+    Zombies have no environment and do not count.
+    """
+    found = set()
+    for folder in Path("/proc").iterdir():
+        with suppress(OSError):
+            if folder.name.isdigit() and mark.encode() in _environ(folder):
+                found.add(int(folder.name))
+    return found - {os.getpid()}
+
+
+@contextmanager
+def ray_node(environment: Mapping[str, str], *, slots: int = 4) -> Iterator[RayNode]:
+    """Run a node while the body runs."""
+    node = RayNode(environment, slots=slots)
+    try:
+        node.start()
+        yield node
+    finally:
+        node.stop()
+
+
+def _environ(folder: Path) -> list[bytes]:
+    return (folder / "environ").read_bytes().split(b"\0")

@@ -1,0 +1,65 @@
+"""Which model a request's body names, read the way vLLM reads it: pure.
+
+The router reads the model with another JSON parser, which takes the first of two equal keys where
+Python takes the last, and does not see escaped keys. A body that the two could read differently
+must not reach a model that its sender may not use.
+"""
+
+from __future__ import annotations
+
+import json
+from enum import Enum, auto
+from typing import Final
+
+_MODEL: Final = "model"
+
+
+class Unclear(Enum):
+    """Why a body names no single model."""
+
+    NO_JSON_OBJECT = auto()
+    ABSENT = auto()
+    TWICE = auto()
+    NO_STRING = auto()
+
+
+def model_in(body: bytes) -> str | Unclear:
+    """Return the model that a JSON body names at its top level."""
+    pairs = _top_level_pairs(body)
+    if pairs is None:
+        return Unclear.NO_JSON_OBJECT
+    found = [value for key, value in pairs if key == _MODEL]
+    if len(found) > 1:
+        return Unclear.TWICE
+    if not found:
+        return Unclear.ABSENT
+    return found[0] if isinstance(found[0], str) else Unclear.NO_STRING
+
+
+def contradicts(body: bytes, *, routed: str) -> str | None:
+    """Say what the body names when it is not what the router read; None when the two agree.
+
+    A body without a model agrees: then the router read it elsewhere, in a header or in the path.
+    A body that is no JSON object agrees too: vLLM refuses it itself, with its own message.
+    """
+    match model_in(body):
+        case Unclear.NO_JSON_OBJECT | Unclear.ABSENT:
+            return None
+        case Unclear.TWICE:
+            return "two models"
+        case Unclear.NO_STRING:
+            return "a model that is no string"
+        case str(model):
+            return None if model == routed else repr(model)
+
+
+class _Pairs(list[tuple[str, object]]):
+    """A JSON object with all of its keys, equal ones too."""
+
+
+def _top_level_pairs(body: bytes) -> _Pairs | None:
+    try:
+        tree = json.loads(body, object_pairs_hook=_Pairs)
+    except (ValueError, RecursionError):
+        return None
+    return tree if isinstance(tree, _Pairs) else None

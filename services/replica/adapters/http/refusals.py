@@ -1,0 +1,50 @@
+"""Answers that a replica gives itself, in the shape of OpenAI's errors: pure."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Final
+
+RETRY_AFTER_S: Final = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refusal:
+    """A whole answer: status, headers in lower case, body."""
+
+    status: int
+    headers: tuple[tuple[bytes, bytes], ...]
+    body: bytes
+
+
+def draining() -> Refusal:
+    """Refuse a request because the replica is leaving; another one can answer it."""
+    retry = (b"retry-after", str(RETRY_AFTER_S).encode())
+    return _refusal(503, "service_unavailable", "This replica is leaving; try again.", retry)
+
+
+def closed_path(path: str) -> Refusal:
+    """Refuse a path that is not for clients."""
+    return _refusal(404, "invalid_request_error", f"There is nothing at {path}.")
+
+
+def different_model(*, routed: str, body: str) -> Refusal:
+    """Refuse a body that names another model than the router read."""
+    message = f"The router read model {routed!r}, but the body says {body}."
+    return _refusal(400, "invalid_request_error", message)
+
+
+def body_too_large(limit_bytes: int) -> Refusal:
+    """Refuse a body over the limit."""
+    message = f"The body is larger than {limit_bytes} bytes."
+    return _refusal(413, "invalid_request_error", message)
+
+
+def _refusal(status: int, kind: str, message: str, *extra: tuple[bytes, bytes]) -> Refusal:
+    error = {"message": message, "type": kind, "param": None, "code": status}
+    body = json.dumps({"error": error}).encode()
+    length = (b"content-length", str(len(body)).encode())
+    return Refusal(
+        status=status, headers=((b"content-type", b"application/json"), length, *extra), body=body
+    )

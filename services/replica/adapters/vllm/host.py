@@ -1,0 +1,156 @@
+"""Starts vLLM's engine and its own HTTP application in this process.
+
+Everything that blocks (importing vllm, reading the model's configuration, waiting for the engine
+core) runs in a thread, so that the replica's lease goes on meanwhile.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from argparse import Namespace
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from opentelemetry.trace import Tracer
+
+from libs.contracts.lease import Versions
+from libs.contracts.model_spec import ModelSpec
+from libs.engine.arguments import Executor, api_server_arguments, engine_environment
+from libs.engine.sources import ModelSource
+from libs.engine.version import SLUICE_VERSION
+from libs.telemetry.logging import get_logger
+from services.replica.domain.load import Load, StepSample
+from services.replica.domain.statements import EngineFacts
+
+if TYPE_CHECKING:
+    from vllm.v1.engine.async_llm import AsyncLLM
+
+    from services.replica.adapters.vllm.load_logger import LoadGauge
+
+SHUTDOWN_TIMEOUT_S: Final = 5.0
+_IDLE: Final = StepSample(running=0, waiting=0, kv_cache_usage_ratio=0.0)
+
+_log = get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Placement:
+    """Where the engine's workers run.
+
+    Attributes:
+        executor: how vLLM runs them.
+        ray_address: the cluster's address, for the engine core's own connection; None without Ray.
+        placement_group: Ray's handle of the bundles that Serve reserved; None without Ray.
+    """
+
+    executor: Executor
+    ray_address: str | None = None
+    placement_group: object | None = None
+
+
+class VllmEngine:
+    """A running AsyncLLM behind the replica's `Engine` port."""
+
+    def __init__(self, llm: AsyncLLM, gauge: LoadGauge, facts: EngineFacts) -> None:
+        """Wrap an engine that runs."""
+        self._llm = llm
+        self._gauge = gauge
+        self.facts = facts
+
+    def failure(self) -> str | None:
+        """Return why it is dead; None while it lives."""
+        return "vLLM's engine died; its log says why" if self._llm.errored else None
+
+    def load(self) -> Load:
+        """End the present slice of time and return the load over the window.
+
+        An engine without requests takes no steps and reports nothing, so its idleness is noted here.
+        """
+        if self._llm.get_num_unfinished_requests() == 0:
+            self._gauge.add(_IDLE)
+        return self._gauge.read()
+
+
+@asynccontextmanager
+async def running_engine(
+    spec: ModelSpec, source: ModelSource, placement: Placement, tracer: Tracer
+) -> AsyncIterator[tuple[VllmEngine, Any]]:
+    """Run an engine while the body runs; gives it and its ASGI application."""
+    _set_environment(spec, source, placement)
+    arguments = await asyncio.to_thread(_parse_arguments, spec, source, placement)
+    llm, gauge, facts = await asyncio.to_thread(_start, arguments, placement)
+    try:
+        _log.info("engine_started", executor=facts.executor)
+        _install_tracing(llm, tracer, spec)
+        yield VllmEngine(llm, gauge, facts), await _application(llm, arguments)
+    finally:
+        await asyncio.to_thread(llm.shutdown, SHUTDOWN_TIMEOUT_S)
+
+
+def _set_environment(spec: ModelSpec, source: ModelSource, placement: Placement) -> None:
+    """Set what vLLM's processes read; this process belongs to one replica alone."""
+    os.environ.update(engine_environment(spec, is_local=source.is_local))
+    if placement.ray_address is not None:
+        os.environ["RAY_ADDRESS"] = placement.ray_address
+
+
+def _parse_arguments(spec: ModelSpec, source: ModelSource, placement: Placement) -> Namespace:
+    from vllm.entrypoints.launchers.cli_args import make_arg_parser
+    from vllm.utils.argparse_utils import FlexibleArgumentParser
+
+    words = api_server_arguments(spec, model=source.model, executor=placement.executor)
+    _log.info("vllm_imported", arguments=words)
+    parsed: Namespace = make_arg_parser(FlexibleArgumentParser()).parse_args(words)
+    return parsed
+
+
+def _start(arguments: Namespace, placement: Placement) -> tuple[AsyncLLM, LoadGauge, EngineFacts]:
+    from vllm.engine.arg_utils import AsyncEngineArgs
+    from vllm.usage.usage_lib import UsageContext
+    from vllm.v1.engine.async_llm import AsyncLLM
+    from vllm.v1.executor import Executor as VllmExecutor
+
+    from services.replica.adapters.vllm.load_logger import LoadGauge
+
+    usage = UsageContext.OPENAI_API_SERVER
+    config = AsyncEngineArgs.from_cli_args(arguments).create_engine_config(usage)
+    config.parallel_config.placement_group = placement.placement_group
+    executor = VllmExecutor.get_class(config)
+    gauge = LoadGauge()
+    _log.info("engine_configured", executor=executor.__name__)
+    llm = AsyncLLM(
+        vllm_config=config,
+        executor_class=executor,
+        log_stats=True,
+        usage_context=usage,
+        log_requests=False,
+        stat_loggers=[gauge.logger],
+    )
+    return llm, gauge, EngineFacts(executor=executor.__name__, versions=_versions())
+
+
+async def _application(llm: AsyncLLM, arguments: Namespace) -> Any:  # noqa: ANN401 - an ASGI application
+    from vllm.entrypoints.launchers.api_server.app_state import init_app_state
+    from vllm.entrypoints.launchers.app import build_app
+
+    await llm.reset_mm_cache()
+    tasks = await llm.get_supported_tasks()
+    app = build_app(arguments, tasks, llm.model_config)
+    await init_app_state(llm, app.state, arguments, tasks)
+    return app
+
+
+def _install_tracing(llm: AsyncLLM, tracer: Tracer, spec: ModelSpec) -> None:
+    from services.replica.adapters.vllm.engine_span import install
+
+    install(llm, tracer, model=spec.name)
+
+
+def _versions() -> Versions:
+    import ray
+    import vllm
+
+    return Versions(sluice=SLUICE_VERSION, vllm=vllm.__version__, ray=ray.__version__)

@@ -1,0 +1,124 @@
+"""What a replica says of itself: its lease, its facts and its load report, as values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from libs.contracts.events import ReplicaFailed, ReplicaJoined, ReplicaLeft, Stamp
+from libs.contracts.ids import Incarnation, ModelName, ReplicaId
+from libs.contracts.lease import Endpoint, ReplicaLease, ReplicaState, Versions
+from libs.contracts.reports import LoadReport
+from services.replica.domain.lifecycle import LifecycleEvent, advance
+from services.replica.domain.load import Load
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Identity:
+    """Who a replica is, from its start to its end; fields as in `ReplicaLease`."""
+
+    replica_id: ReplicaId
+    incarnation: Incarnation
+    model: ModelName
+    device: str
+    max_num_seqs: int
+    pid: int
+    started_at: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineFacts:
+    """What is known of an engine once it runs; `executor` is the class name of vLLM's executor."""
+
+    executor: str
+    versions: Versions
+
+
+UNKNOWN_ENGINE = EngineFacts(executor="", versions=Versions(sluice="", vllm="", ray=""))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """How a replica stands at one moment; `ready_at` and `address` are None before it is ready."""
+
+    state: ReplicaState = ReplicaState.STARTING
+    reason: str = ""
+    ready_at: float | None = None
+    address: Endpoint | None = None
+    engine: EngineFacts = UNKNOWN_ENGINE
+
+    def with_ready(self, *, at: float, address: Endpoint, engine: EngineFacts) -> Standing:
+        """Return the standing of a replica that has just become ready."""
+        state = advance(self.state, LifecycleEvent.BECAME_READY)
+        return replace(self, state=state, ready_at=at, address=address, engine=engine)
+
+    def with_event(self, event: LifecycleEvent, *, reason: str = "") -> Standing:
+        """Return the standing after an event; `reason` says why it failed."""
+        return replace(self, state=advance(self.state, event), reason=reason)
+
+
+def lease(who: Identity, how: Standing) -> ReplicaLease:
+    """State the lease."""
+    return ReplicaLease(
+        replica_id=who.replica_id,
+        incarnation=who.incarnation,
+        model=who.model,
+        state=how.state,
+        address=how.address,
+        max_num_seqs=who.max_num_seqs,
+        executor=how.engine.executor,
+        device=who.device,
+        pid=who.pid,
+        versions=how.engine.versions,
+        started_at=who.started_at,
+        ready_at=how.ready_at,
+        reason=how.reason,
+    )
+
+
+def joined(who: Identity, stamp: Stamp, *, address: Endpoint) -> ReplicaJoined:
+    """State that the replica became ready at the stamp's time."""
+    return ReplicaJoined(
+        stamp=stamp,
+        model=who.model,
+        replica_id=who.replica_id,
+        incarnation=who.incarnation,
+        address=str(address),
+        start_duration_s=stamp.occurred_at - who.started_at,
+    )
+
+
+def left(who: Identity, stamp: Stamp, *, drain_began_at: float, unfinished: int) -> ReplicaLeft:
+    """State that the replica drained and stopped at the stamp's time."""
+    return ReplicaLeft(
+        stamp=stamp,
+        model=who.model,
+        replica_id=who.replica_id,
+        incarnation=who.incarnation,
+        drain_duration_s=stamp.occurred_at - drain_began_at,
+        unfinished=unfinished,
+    )
+
+
+def failed(who: Identity, stamp: Stamp, *, cause: str) -> ReplicaFailed:
+    """State that the replica ended without being asked to."""
+    return ReplicaFailed(
+        stamp=stamp,
+        model=who.model,
+        replica_id=who.replica_id,
+        incarnation=who.incarnation,
+        cause=cause,
+    )
+
+
+def load_report(who: Identity, load: Load, *, observed_at: float) -> LoadReport:
+    """State the load."""
+    return LoadReport(
+        model=who.model,
+        replica_id=who.replica_id,
+        running=load.running,
+        waiting=load.waiting,
+        kv_cache_usage_ratio=load.kv_cache_usage_ratio,
+        ttft_p50_s=load.ttft_p50_s,
+        tokens_per_s=load.tokens_per_s,
+        observed_at=observed_at,
+    )

@@ -1,0 +1,206 @@
+"""The life of one replica: bring the engine up, say so, serve, drain, say goodbye.
+
+Serving never waits for the bus: what the replica says goes through an `Announcer` beside it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final, Never
+
+from opentelemetry import trace
+from opentelemetry.context import Context
+from opentelemetry.trace import Span, Tracer
+
+from libs.bus.ports import EventBus, StateStore
+from libs.clock import Clock, first_of, wait_for_event
+from libs.contracts.events import Fact, Stamp
+from libs.contracts.ids import EventId
+from libs.contracts.lease import ReplicaState
+from libs.telemetry.logging import get_logger
+from services.replica.announcer import Announcer
+from services.replica.domain import statements
+from services.replica.domain.lifecycle import ENDS, LifecycleEvent
+from services.replica.domain.statements import Identity, Standing
+from services.replica.ports import Door, Engine, Host
+
+LOAD_REPORT_PERIOD_S: Final = 1.0
+ENGINE_CHECK_PERIOD_S: Final = 0.2
+
+_log = get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DrainLimits:
+    """How a replica leaves.
+
+    Attributes:
+        grace_s: how long it still takes requests after its lease says `draining`, so that the
+            router takes it out of its maps before anybody is refused.
+        deadline_s: how long running requests may take after that; then they are cut.
+    """
+
+    grace_s: float
+    deadline_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Surroundings:
+    """What a replica needs of the world beside its engine."""
+
+    store: StateStore
+    bus: EventBus
+    clock: Clock
+    tracer: Tracer
+    new_event_id: Callable[[], EventId]
+
+
+class ReplicaService:
+    """One replica from its start to its end; `run` is its whole life."""
+
+    def __init__(
+        self, identity: Identity, host: Host, *, limits: DrainLimits, world: Surroundings
+    ) -> None:
+        """Take the parts; nothing starts before `run`."""
+        self._identity = identity
+        self._host = host
+        self._limits = limits
+        self._world = world
+        self._standing = Standing()
+        self._settled = asyncio.Event()
+        self._drain_asked = asyncio.Event()
+        self._trace = Context()
+        self._announcer = Announcer(
+            world.store, world.bus, world.clock, statements.lease(identity, self._standing)
+        )
+
+    @property
+    def standing(self) -> Standing:
+        """How it stands now."""
+        return self._standing
+
+    async def until_settled(self) -> Standing:
+        """Wait until it is no longer starting."""
+        await self._settled.wait()
+        return self._standing
+
+    def ask_to_drain(self) -> None:
+        """Have it leave: finish what runs, then stop. Asking again changes nothing."""
+        self._drain_asked.set()
+
+    async def run(self) -> None:
+        """Live: returns when the replica has stopped or failed."""
+        span = self._begin_change("replica start")
+        async with asyncio.TaskGroup() as group:
+            voice = group.create_task(self._announcer.keep())
+            life = group.create_task(self._live())
+            await first_of(self._settled, self._drain_asked)
+            span.end()
+            if self._standing.state is ReplicaState.STARTING:
+                life.cancel()
+            await asyncio.wait([life])
+            voice.cancel()
+        self._abandon_start()
+        await self._announcer.write()
+
+    async def _live(self) -> None:
+        try:
+            async with self._host.running() as (engine, door), asyncio.TaskGroup() as group:
+                self._become_ready(engine)
+                reports = group.create_task(self._report_load(engine))
+                await self._serve(engine, door)
+                reports.cancel()
+        except Exception as exc:
+            _log.exception("replica_broke")
+            self._fail(_cause_of(exc))
+
+    def _become_ready(self, engine: Engine) -> None:
+        now, address = self._world.clock.now(), self._host.endpoint
+        ready = self._standing.with_ready(at=now, address=address, engine=engine.facts)
+        self._move(ready, statements.joined(self._identity, self._stamp(), address=address))
+
+    async def _serve(self, engine: Engine, door: Door) -> None:
+        while (cause := engine.failure()) is None:
+            if await self._is_asked_to_drain():
+                await self._drain(door)
+                return
+        door.close()
+        self._fail(cause)
+
+    async def _is_asked_to_drain(self) -> bool:
+        clock, event = self._world.clock, self._drain_asked
+        return await wait_for_event(clock, event, timeout_s=ENGINE_CHECK_PERIOD_S)
+
+    async def _drain(self, door: Door) -> None:
+        began_at = self._world.clock.now()
+        span = self._begin_change("replica drain")
+        self._move(self._standing.with_event(LifecycleEvent.DRAIN_ASKED))
+        door.leave()
+        await asyncio.sleep(self._limits.grace_s)
+        door.close()
+        emptied = await door.emptied(timeout_s=self._limits.deadline_s)
+        unfinished = 0 if emptied else door.in_flight
+        self._move(
+            self._standing.with_event(LifecycleEvent.DRAINED),
+            statements.left(
+                self._identity, self._stamp(), drain_began_at=began_at, unfinished=unfinished
+            ),
+        )
+        span.set_attribute("sluice.replica.unfinished", unfinished)
+        span.end()
+
+    def _fail(self, cause: str) -> None:
+        if self._standing.state not in ENDS:
+            self._move(
+                self._standing.with_event(LifecycleEvent.FAILED, reason=cause),
+                statements.failed(self._identity, self._stamp(), cause=cause),
+            )
+
+    def _abandon_start(self) -> None:
+        """Walk a replica that was asked to leave before it was ready through the same states."""
+        if self._standing.state is ReplicaState.STARTING:
+            self._move(self._standing.with_event(LifecycleEvent.DRAIN_ASKED))
+            self._move(self._standing.with_event(LifecycleEvent.DRAINED))
+
+    async def _report_load(self, engine: Engine) -> Never:
+        while True:
+            await asyncio.sleep(LOAD_REPORT_PERIOD_S)
+            now = self._world.clock.now()
+            report = statements.load_report(self._identity, engine.load(), observed_at=now)
+            await self._announcer.report(report)
+
+    def _move(self, standing: Standing, *facts: Fact) -> None:
+        before, self._standing = self._standing.state, standing
+        lease = statements.lease(self._identity, standing)
+        self._announcer.say(lease, *facts, context=self._trace)
+        self._settled.set()
+        _log.info(
+            "replica_state_changed",
+            before=before,
+            after=standing.state,
+            reason=standing.reason,
+            since_start_s=round(self._world.clock.now() - self._identity.started_at, 3),
+        )
+
+    def _begin_change(self, name: str) -> Span:
+        """Begin the trace of a change: what is said until the next change belongs to it."""
+        span = self._world.tracer.start_span(name, context=Context())
+        span.set_attribute("sluice.model", self._identity.model)
+        span.set_attribute("sluice.replica.id", self._identity.replica_id)
+        self._trace = trace.set_span_in_context(span, Context())
+        return span
+
+    def _stamp(self) -> Stamp:
+        return Stamp(
+            event_id=self._world.new_event_id(),
+            occurred_at=self._world.clock.now(),
+            source=f"replica/{self._identity.replica_id}",
+        )
+
+
+def _cause_of(error: BaseException) -> str:
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return str(error) or type(error).__name__

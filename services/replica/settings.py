@@ -1,0 +1,35 @@
+"""The replica's settings; a replica inherits its environment from the Ray node it runs on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class ReplicaSettings(BaseSettings):
+    """Read from variables with the prefix `SLUICE_REPLICA_`.
+
+    Attributes:
+        nats_credentials_file: this service's way to the bus, a JSON file of mode 0600.
+        models_dir: where the built-in model is.
+        traces_dir: where traces go when no OTLP endpoint is configured; None drops them.
+        listen_host: the address on which replicas serve HTTP; loopback unless HAProxy is elsewhere.
+        advertise_host: the address that leases carry; where HAProxy reaches `listen_host`.
+        drain_grace_s: how long a leaving replica still takes requests, in seconds, so that the
+            router takes it out before anybody is refused.
+        drain_deadline_s: how long running requests may take after that, in seconds.
+        log_level: `debug`, `info`, `warning` or `error`.
+    """
+
+    model_config = SettingsConfigDict(env_prefix="SLUICE_REPLICA_", frozen=True, extra="ignore")
+
+    nats_credentials_file: Path
+    models_dir: Path
+    traces_dir: Path | None = None
+    listen_host: str = "127.0.0.1"
+    advertise_host: str = "127.0.0.1"
+    drain_grace_s: float = Field(default=1.0, ge=0)
+    drain_deadline_s: float = Field(default=600.0, gt=0)
+    log_level: str = "info"
