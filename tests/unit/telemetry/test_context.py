@@ -1,0 +1,43 @@
+"""Trace context in headers."""
+
+from __future__ import annotations
+
+from opentelemetry import trace
+from opentelemetry.sdk.trace import TracerProvider
+
+from libs.telemetry.context import extract, inject, only_trace_headers
+
+TRACEPARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+
+
+def test_outside_any_span_there_are_no_headers() -> None:
+    """Nothing is invented."""
+    assert inject() == {}
+
+
+def test_a_context_survives_headers() -> None:
+    """What is extracted is what was injected."""
+    tracer = TracerProvider().get_tracer("test")
+
+    with tracer.start_as_current_span("here") as span:
+        headers = inject()
+    found = trace.get_current_span(extract(headers)).get_span_context()
+
+    assert found.trace_id == span.get_span_context().trace_id
+    assert found.span_id == span.get_span_context().span_id
+    assert found.is_remote
+
+
+def test_bad_headers_are_no_context() -> None:
+    """A foreign or broken header starts a new trace instead of failing."""
+    context = extract({"traceparent": "00-zz"})
+
+    assert not trace.get_current_span(context).get_span_context().is_valid
+
+
+def test_other_headers_are_left_behind() -> None:
+    """Only trace context travels on."""
+    assert only_trace_headers({"traceparent": TRACEPARENT, "Nats-Msg-Id": "1"}) == {
+        "traceparent": TRACEPARENT
+    }
+    assert only_trace_headers(None) == {}
