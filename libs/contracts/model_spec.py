@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Literal
 
 from libs.contracts.ids import ModelName, alias, model_name
+
+STEP_TIME_MAX_S = 60.0
+"""No simulated step is longer: vLLM gives up on a worker that takes minutes."""
 
 
 class Device(StrEnum):
@@ -84,12 +88,43 @@ class ScalingSpec:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SimulationSpec:
+    """What a simulated device takes and holds: no model runs, only time passes.
+
+    Attributes:
+        step_time_s: time of one step, whatever is in its batch, in seconds.
+        prefill_time_per_token_s: what each prompt token that a step computes adds, in seconds;
+            tokens found in the prefix cache are not computed and add nothing.
+        kv_capacity_tokens: tokens that the KV cache holds, rounded up to whole blocks.
+        jitter_ratio: how far a step's time may lie from its nominal value, 0 to 1, both ways.
+        seed: of the text and of the jitter; the same seed and prompt give the same text.
+    """
+
+    step_time_s: float = 0.005
+    prefill_time_per_token_s: float = 0.00002
+    kv_capacity_tokens: int = 131_072
+    jitter_ratio: float = 0.0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Refuse times below zero, an empty cache, and a jitter above the step itself."""
+        _within("simulation.step_time_s", self.step_time_s, STEP_TIME_MAX_S)
+        _within(
+            "simulation.prefill_time_per_token_s", self.prefill_time_per_token_s, STEP_TIME_MAX_S
+        )
+        _within("simulation.jitter_ratio", self.jitter_ratio, 1.0)
+        _at_least("simulation.kv_capacity_tokens", self.kv_capacity_tokens, 1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ModelSpec:
     """One model as its owner declares it.
 
     Attributes:
-        source: `builtin:smollm2-135m-instruct`, a directory, or a hub id.
+        source: `builtin:smollm2-135m-instruct`, a directory, or a hub id; a simulated device takes
+            its tokenizer and configuration from there, and never reads weights.
         aliases: other names that clients may send as `model`.
+        simulation: settings of the simulated device; None takes their defaults.
     """
 
     name: ModelName
@@ -99,6 +134,7 @@ class ModelSpec:
     engine: EngineSpec = field(default_factory=EngineSpec)
     routing: RoutingSpec = field(default_factory=RoutingSpec)
     scaling: ScalingSpec = field(default_factory=ScalingSpec)
+    simulation: SimulationSpec | None = None
     schema: Literal["model.spec.v1"] = "model.spec.v1"
 
     def __post_init__(self) -> None:
@@ -109,9 +145,31 @@ class ModelSpec:
         if not self.source:
             message = f"model {self.name}: source must not be empty"
             raise ValueError(message)
+        self._check_simulation()
+
+    def _check_simulation(self) -> None:
+        if self.device is not Device.SIMULATED:
+            if self.simulation is not None:
+                message = f"model {self.name}: simulation needs device: simulated"
+                raise ValueError(message)
+            return
+        longest = self.engine.max_model_len
+        capacity = (self.simulation or SimulationSpec()).kv_capacity_tokens
+        if longest is not None and capacity < longest:
+            message = (
+                f"model {self.name}: simulation.kv_capacity_tokens {capacity} "
+                f"must not be below engine.max_model_len {longest}"
+            )
+            raise ValueError(message)
 
 
 def _at_least(name: str, value: int | None, low: int) -> None:
     if value is not None and value < low:
         message = f"{name} must be at least {low}, not {value}"
+        raise ValueError(message)
+
+
+def _within(name: str, value: float, high: float) -> None:
+    if not math.isfinite(value) or not 0 <= value <= high:
+        message = f"{name} must be between 0 and {high:g}, not {value:g}"
         raise ValueError(message)

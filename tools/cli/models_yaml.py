@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from libs.contracts.ids import model_name
 from libs.contracts.model_spec import (
@@ -15,11 +15,17 @@ from libs.contracts.model_spec import (
     RoutingPolicy,
     RoutingSpec,
     ScalingSpec,
+    SimulationSpec,
 )
 from libs.errors import UsageError
 
 MODELS_MAX = 64
 """As many models as HAProxy has pools of one kind."""
+
+SIMULATED_SOURCE = "builtin:smollm2-135m-instruct"
+"""Whose tokenizer and configuration a simulated device takes when its entry names no source."""
+
+_SIMULATED = SimulationSpec()
 
 
 class ModelsFileError(UsageError):
@@ -49,6 +55,14 @@ class _Scaling(_Strict):
     ttft_slo_s: float | None = None
 
 
+class _Simulation(_Strict):
+    step_time_s: float = _SIMULATED.step_time_s
+    prefill_time_per_token_s: float = _SIMULATED.prefill_time_per_token_s
+    kv_capacity_tokens: int = _SIMULATED.kv_capacity_tokens
+    jitter_ratio: float = _SIMULATED.jitter_ratio
+    seed: int = _SIMULATED.seed
+
+
 class _Model(_Strict):
     name: str
     source: str
@@ -57,6 +71,14 @@ class _Model(_Strict):
     engine: _Engine = _Engine()
     routing: _Routing = _Routing()
     scaling: _Scaling = _Scaling()
+    simulation: _Simulation | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_in_source(cls, entry: object) -> object:
+        if isinstance(entry, dict) and entry.get("device") == Device.SIMULATED:
+            return {"source": SIMULATED_SOURCE, **entry}
+        return entry
 
     def spec(self, folder: Path) -> ModelSpec:
         return ModelSpec(
@@ -72,7 +94,11 @@ class _Model(_Strict):
                 target_running_per_replica=self.scaling.target_running_per_replica,
                 ttft_slo_s=self.scaling.ttft_slo_s,
             ),
+            simulation=self._simulation_spec(),
         )
+
+    def _simulation_spec(self) -> SimulationSpec | None:
+        return SimulationSpec(**self.simulation.model_dump()) if self.simulation else None
 
 
 class _ModelsFile(_Strict):

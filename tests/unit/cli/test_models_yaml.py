@@ -8,6 +8,7 @@ from libs.contracts.model_spec import Device, RoutingPolicy
 from tools.cli.models_yaml import ModelsFileError, load_models
 
 DEFAULT = Path(__file__).parents[3] / "deploy" / "local" / "models.yaml"
+SIMULATED = DEFAULT.with_name("simulated.yaml")
 
 
 def write(folder: Path, text: str) -> Path:
@@ -46,6 +47,27 @@ def test_a_maximum_that_is_not_said_is_the_minimum(tmp_path: Path) -> None:
     assert (spec.scaling.min, spec.scaling.max) == (3, 3)
 
 
+def test_a_simulated_model_needs_no_source_and_no_settings(tmp_path: Path) -> None:
+    """Tokenizer and configuration come from the built-in model; the rest has defaults."""
+    path = write(tmp_path, "models: [{name: a, device: simulated}]")
+
+    (spec,) = load_models(path)
+
+    assert spec.device is Device.SIMULATED
+    assert spec.source == "builtin:smollm2-135m-instruct"
+    assert spec.simulation is None
+
+
+def test_the_simulated_file_declares_two_replicas_with_the_documented_times() -> None:
+    """Every comparison is made with 5 ms a step and 20 us a prefill token."""
+    (spec,) = load_models(SIMULATED)
+
+    assert spec.simulation is not None
+    assert spec.simulation.step_time_s == pytest.approx(0.005)
+    assert spec.simulation.prefill_time_per_token_s == pytest.approx(20e-6)
+    assert (spec.scaling.min, spec.scaling.max) == (2, 8)
+
+
 @pytest.mark.parametrize(
     ("text", "told"),
     [
@@ -59,6 +81,27 @@ def test_a_maximum_that_is_not_said_is_the_minimum(tmp_path: Path) -> None:
         (
             "models: [{name: a, source: x}, {name: b, source: x, aliases: [a]}]",
             "names both a and b",
+        ),
+        (
+            "models: [{name: a, source: x, simulation: {seed: 1}}]",
+            "simulation needs device: simulated",
+        ),
+        (
+            "models: [{name: a, device: simulated, simulation: {step_time_s: -1}}]",
+            "simulation.step_time_s must be between 0 and 60",
+        ),
+        (
+            "models: [{name: a, device: simulated, simulation: {jitter_ratio: .nan}}]",
+            "simulation.jitter_ratio must be between 0 and 1",
+        ),
+        (
+            "models: [{name: a, device: simulated, simulation: {speed: 1}}]",
+            "models.0.simulation.speed: Extra inputs",
+        ),
+        (
+            "models: [{name: a, device: simulated, engine: {max_model_len: 9},"
+            " simulation: {kv_capacity_tokens: 8}}]",
+            "simulation.kv_capacity_tokens 8 must not be below engine.max_model_len 9",
         ),
         ("models: [", "is not YAML"),
         ("[]", "file: Input should be"),
