@@ -53,6 +53,12 @@ class SeenRequest:
     body: bytes
 
 
+def _set_event() -> asyncio.Event:
+    event = asyncio.Event()
+    event.set()
+    return event
+
+
 @dataclass(slots=True, kw_only=True)
 class FakeReplica:
     """One replica; start it with `fake_replica`.
@@ -73,6 +79,7 @@ class FakeReplica:
     seen: list[SeenRequest] = field(default_factory=list)
     _server: asyncio.Server | None = None
     _connections: set[asyncio.StreamWriter] = field(default_factory=set)
+    _idle: asyncio.Event = field(default_factory=_set_event)
 
     @property
     def endpoint(self) -> Endpoint:
@@ -92,12 +99,12 @@ class FakeReplica:
         self._server.close()
         for writer in list(self._connections):
             writer.transport.abort()
-        while self._connections:
-            await asyncio.sleep(0.001)
+        await self._idle.wait()
         self._server = None
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._connections.add(writer)
+        self._idle.clear()
         try:
             while (request := await _read_request(reader)) is not None:
                 await self._answer(request, reader, writer)
@@ -108,6 +115,8 @@ class FakeReplica:
             with suppress(ConnectionError):
                 await writer.wait_closed()
             self._connections.discard(writer)
+            if not self._connections:
+                self._idle.set()
 
     async def _answer(
         self, request: SeenRequest, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
@@ -182,7 +191,9 @@ class FakeReplica:
 
 
 @asynccontextmanager
-async def fake_replica(name: str = "r1", script: Script | None = None) -> AsyncIterator[FakeReplica]:
+async def fake_replica(
+    name: str = "r1", script: Script | None = None
+) -> AsyncIterator[FakeReplica]:
     """Run a replica while the body runs."""
     replica = FakeReplica(name=name, script=script or Script())
     await replica.start()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import sys
 
@@ -11,6 +12,7 @@ from pydantic import ValidationError
 from libs.errors import ControlPlaneError, UsageError
 from libs.haproxy.binary import find_haproxy
 from libs.telemetry.logging import configure_logging
+from libs.telemetry.tracing import configure_tracing
 from services.router_config.settings import RouterConfigSettings
 from services.router_config.wiring import wire
 
@@ -50,8 +52,14 @@ async def _run(settings: RouterConfigSettings) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    async with wire(settings) as app:
-        await app.run(stop)
+    provider = configure_tracing(
+        "router-config", settings.traces_dir, os.environ, instance_id=settings.edge_id
+    )
+    try:
+        async with wire(settings, provider) as app:
+            await app.run(stop)
+    finally:
+        provider.shutdown()
 
 
 if __name__ == "__main__":

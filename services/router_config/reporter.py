@@ -9,10 +9,13 @@ from typing import Never, Protocol
 from libs.clock import Clock
 from libs.contracts.ids import EdgeId
 from libs.contracts.reports import DemandReport, RoutingStatus
+from libs.telemetry.logging import get_logger
 from services.router_config.domain.model import Admin, Health, Observed
 from services.router_config.outbox import Outbox
 from services.router_config.ports import EdgeView
 from services.router_config.service import Standing
+
+_log = get_logger(__name__)
 
 
 class Loop(Protocol):
@@ -37,6 +40,7 @@ class Reporter:
         self._edge_id = edge_id
         self._clock = clock
         self._told: Standing | None = None
+        self._dropped_spans = 0
 
     async def report_status(self, *, every_s: float) -> Never:
         """Write the status when it changed, and at least this often."""
@@ -59,6 +63,13 @@ class Reporter:
                     standing.view, edge_id=self._edge_id, now=self._clock.now()
                 )
                 await self._outbox.demand(reports)
+                self._warn_of_dropped(standing.view)
+
+    def _warn_of_dropped(self, view: EdgeView) -> None:
+        """HAProxy counts the lines that its log socket did not take; a new HAProxy begins at 0."""
+        if view.dropped_spans > self._dropped_spans:
+            _log.warning("spans_dropped", count=view.dropped_spans - self._dropped_spans)
+        self._dropped_spans = view.dropped_spans
 
     async def _changed(self) -> None:
         while True:
@@ -86,9 +97,10 @@ def routing_status(standing: Standing, *, edge_id: EdgeId, now: float) -> Routin
 
 def demand_reports(view: EdgeView, *, edge_id: EdgeId, now: float) -> tuple[DemandReport, ...]:
     """Return a report for each model that has a pool; nothing is held at the edge."""
+    models = view.observed.models_by_pool()
     return tuple(
         DemandReport(
-            model=model,
+            model=models[demand.pool],
             edge_id=edge_id,
             queued=demand.queued,
             held=0,
@@ -96,7 +108,7 @@ def demand_reports(view: EdgeView, *, edge_id: EdgeId, now: float) -> tuple[Dema
             observed_at=now,
         )
         for demand in view.demand
-        if (model := view.observed.model_of(demand.pool)) is not None
+        if demand.pool in models
     )
 
 

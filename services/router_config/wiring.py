@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from opentelemetry import trace
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.trace import Tracer
 
 from libs.bus.nats_bus import NatsBus, connect
 from libs.bus.settings import BusSettings, read_credentials
@@ -24,6 +25,9 @@ from libs.telemetry.logging import get_logger
 from services.router_config.adapters.haproxy.edge import HaproxyEdge
 from services.router_config.adapters.haproxy.files import StateFiles
 from services.router_config.adapters.haproxy.program import HaproxyProgram, Launch
+from services.router_config.adapters.spans.codec import EdgeIdentity
+from services.router_config.adapters.spans.receiver import SpanReceiver
+from services.router_config.adapters.spans.sink import span_sink
 from services.router_config.outbox import Outbox
 from services.router_config.recorder import Recorder
 from services.router_config.reporter import Reporter
@@ -70,7 +74,9 @@ class RouterConfigApp:
 
 
 @asynccontextmanager
-async def wire(settings: RouterConfigSettings) -> AsyncIterator[RouterConfigApp]:
+async def wire(
+    settings: RouterConfigSettings, provider: TracerProvider
+) -> AsyncIterator[RouterConfigApp]:
     """Build the whole service.
 
     Raises:
@@ -85,15 +91,15 @@ async def wire(settings: RouterConfigSettings) -> AsyncIterator[RouterConfigApp]
     async with connect(bus_settings, wait=False) as bus:
         client = HaproxyClient(settings.admin_socket, timeout_s=settings.command_timeout_s)
         program = HaproxyProgram(_launch(settings, binary.path), client)
-        app = _app(
-            settings,
-            bus,
-            _Local(client=client, program=program, files=files, config_changed=config_changed),
-        )
+        local = _Local(client=client, program=program, files=files, config_changed=config_changed)
+        app = _app(settings, bus, provider.get_tracer("sluice.router_config"), local)
+        spans = SpanReceiver(settings.span_socket, _identity(settings), span_sink(provider))
+        spans.open()
         _log.info("router_config_starting", **settings.model_dump(mode="json"))
         try:
             yield app
         finally:
+            spans.close()
             program.close()
 
 
@@ -107,7 +113,9 @@ class _Local:
     config_changed: bool
 
 
-def _app(settings: RouterConfigSettings, bus: NatsBus, local: _Local) -> RouterConfigApp:
+def _app(
+    settings: RouterConfigSettings, bus: NatsBus, tracer: Tracer, local: _Local
+) -> RouterConfigApp:
     clock = SystemClock()
     edge_name = EdgeId(settings.edge_id)
     outbox = Outbox(bus, bus)
@@ -120,7 +128,7 @@ def _app(settings: RouterConfigSettings, bus: NatsBus, local: _Local) -> RouterC
         program=local.program,
         memory=local.files,
         recorder=Recorder(
-            trace.get_tracer("sluice.router_config"),
+            tracer,
             outbox,
             edge_id=edge_name,
             new_event_id=lambda: EventId(uuid.uuid4().hex),
@@ -137,6 +145,10 @@ def _app(settings: RouterConfigSettings, bus: NatsBus, local: _Local) -> RouterC
         settings=settings,
         config_changed=local.config_changed,
     )
+
+
+def _identity(settings: RouterConfigSettings) -> EdgeIdentity:
+    return EdgeIdentity(edge_id=settings.edge_id, host=settings.api_host, port=settings.api_port)
 
 
 def _pace(settings: RouterConfigSettings) -> Pace:

@@ -94,9 +94,10 @@ def _kept(
 ) -> list[Member]:
     names = set(claimed)
     settled = known.connected_for_s is not None and known.connected_for_s > grace_s
+    models = observed.models_by_pool()
     found: list[Member] = []
     for seen in observed.servers:
-        model = observed.model_of(seen.server.key.pool)
+        model = models.get(seen.server.key.pool)
         if model is None or (model, seen.server.key.name) in names:
             continue
         if _alive(seen, settled=settled) and not _superseded(model, seen, known.leases):

@@ -127,9 +127,9 @@ class Observed:
     pools_per_kind: int
     foreign: bool = False
 
-    def model_of(self, pool: PoolName) -> ModelName | None:
-        """Return the model whose requests go to a pool; None when nobody's do."""
-        return next((route.model for route in self.routes.values() if route.pool == pool), None)
+    def models_by_pool(self) -> dict[PoolName, ModelName]:
+        """Return whose requests go to each pool; pools that nobody is led to are left out."""
+        return {route.pool: route.model for route in self.routes.values()}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -23,6 +23,7 @@ from services.router_config.adapters.haproxy.codec import (
     pool_configs,
     route_entries,
 )
+from services.router_config.domain.desire import listing
 from services.router_config.ports import Counters, SavedRouting
 
 COUNTERS_FILE: Final = "counters.json"
@@ -57,7 +58,7 @@ class StateFiles:
         before = self._read(BASE_FILE)
         self._write(BASE_FILE, text)
         if self._read(POOLS_FILE) is None or self._read(MODELS_MAP) is None:
-            self.save(SavedRouting(servers=(), routes={}, listing=""), self._counters)
+            self.save(SavedRouting(servers=(), routes={}, listing=listing({})), self._counters)
         else:
             self._add_pools()
         return before is not None and (

@@ -1,0 +1,176 @@
+"""Pure translation of HAProxy's span log: one JSON line to one finished span.
+
+HAProxy decided the ids and already sent them to the replica, so the span is built, not started.
+Its phases are events: `queued`, `connected`, `first_byte`; times are whole milliseconds.
+Source: HAProxy 2.8 configuration manual, section 8.4 (timing events); the line's fields are
+written by `libs/haproxy/template.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import Event, ReadableSpan
+from opentelemetry.sdk.util.instrumentation import InstrumentationScope
+from opentelemetry.trace import SpanContext, SpanKind, Status, StatusCode, TraceFlags
+from pydantic import TypeAdapter, ValidationError
+
+from libs.errors import TerminalError
+
+_SCOPE: Final = InstrumentationScope("sluice.edge")
+_SAMPLED: Final = TraceFlags(TraceFlags.SAMPLED)
+_SERVER_ERRORS_FROM: Final = 500
+_OPERATIONS: Final[Mapping[str, str]] = {
+    "/v1/chat/completions": "chat",
+    "/v1/responses": "chat",
+    "/v1/completions": "text_completion",
+    "/v1/embeddings": "embeddings",
+}
+
+
+class BadSpanLineError(TerminalError):
+    """A line of the span log cannot be read."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpanLine:
+    """One line as HAProxy writes it; -1 stands for a phase that was not reached."""
+
+    trace_id: str
+    span_id: str
+    parent_id: str
+    started_us: int
+    request_ms: int
+    queue_ms: int
+    connect_ms: int
+    response_ms: int
+    data_ms: int
+    active_ms: int
+    status: int
+    bytes_out: int
+    method: str
+    path: str
+    model: str
+    pool: str
+    server: str
+    server_ip: str
+    server_port: str
+    ended: str
+    retries: str
+    queued_before: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EdgeIdentity:
+    """Whose spans these are."""
+
+    edge_id: str
+    host: str
+    port: int
+
+    def resource(self) -> Resource:
+        """Return the resource that all spans of this edge share."""
+        return Resource.create({"service.name": "edge", "service.instance.id": self.edge_id})
+
+
+_LINE: Final = TypeAdapter(SpanLine)
+
+
+def parse_line(datagram: bytes) -> SpanLine:
+    """Read one datagram.
+
+    Raises:
+        BadSpanLineError: it is no JSON object with these fields.
+    """
+    try:
+        return _LINE.validate_json(datagram)
+    except ValidationError as exc:
+        raise BadSpanLineError(text=datagram[:200]) from exc
+
+
+def to_span(line: SpanLine, identity: EdgeIdentity, resource: Resource) -> ReadableSpan:
+    """Build the finished span of one request; the caller makes the resource once."""
+    begin_us = line.started_us - max(0, line.request_ms) * 1000
+    trace_id = int(line.trace_id, 16)
+    parent = _known(line.parent_id)
+    failed = line.status >= _SERVER_ERRORS_FROM or line.status < 0
+    return ReadableSpan(
+        name="edge",
+        context=_context(trace_id, line.span_id, remote=False),
+        parent=_context(trace_id, parent, remote=True) if parent else None,
+        resource=resource,
+        attributes=_attributes(line, identity),
+        events=_events(line),
+        kind=SpanKind.SERVER,
+        status=Status(StatusCode.ERROR) if failed else Status(StatusCode.UNSET),
+        start_time=begin_us * 1000,
+        end_time=(begin_us + max(0, line.active_ms) * 1000) * 1000,
+        instrumentation_scope=_SCOPE,
+    )
+
+
+def _context(trace_id: int, span_id: str, *, remote: bool) -> SpanContext:
+    return SpanContext(
+        trace_id=trace_id, span_id=int(span_id, 16), is_remote=remote, trace_flags=_SAMPLED
+    )
+
+
+def _attributes(line: SpanLine, identity: EdgeIdentity) -> dict[str, str | int]:
+    return {
+        "http.request.method": line.method,
+        "url.path": line.path,
+        "http.response.status_code": line.status,
+        "server.address": identity.host,
+        "server.port": identity.port,
+        "sluice.pool": line.pool,
+        "sluice.queue_ms": max(0, line.queue_ms),
+        "sluice.queued_before": line.queued_before,
+        "sluice.bytes_out": line.bytes_out,
+        "sluice.retries": int(line.retries),
+        "sluice.termination": line.ended,
+        **_model_attributes(line),
+        **_replica_attributes(line),
+    }
+
+
+def _model_attributes(line: SpanLine) -> dict[str, str | int]:
+    model = _known(line.model)
+    operation = _OPERATIONS.get(line.path)
+    named = {"sluice.model": model, "gen_ai.request.model": model} if model else {}
+    return {**named, "gen_ai.operation.name": operation} if operation else {**named}
+
+
+def _replica_attributes(line: SpanLine) -> dict[str, str | int]:
+    replica_id, dot, incarnation = line.server.rpartition(".")
+    if not dot:
+        return {}
+    return {
+        "sluice.replica_id": replica_id,
+        "sluice.incarnation": incarnation,
+        "network.peer.address": line.server_ip,
+        "network.peer.port": int(line.server_port),
+    }
+
+
+def _events(line: SpanLine) -> list[Event]:
+    """One event at the end of each phase that was reached, in order."""
+    at_us = line.started_us
+    events: list[Event] = []
+    for name, passed_ms in (
+        ("queued", line.queue_ms),
+        ("connected", line.connect_ms),
+        ("first_byte", line.response_ms),
+    ):
+        if passed_ms < 0:
+            break
+        at_us += passed_ms * 1000
+        events.append(Event(name, timestamp=at_us * 1000))
+    return events
+
+
+def _known(text: str) -> str:
+    """HAProxy writes a dash for what is not set."""
+    return "" if text == "-" else text
