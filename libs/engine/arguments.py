@@ -6,10 +6,12 @@ as vLLM's own API server has.
 
 from __future__ import annotations
 
+import json
 from enum import StrEnum
 from typing import Final
 
-from libs.contracts.model_spec import Device, EngineSpec, ModelSpec
+from libs.contracts.model_spec import Device, EngineSpec, ModelSpec, SimulationSpec
+from libs.engine.simulated.settings import BLOCK_SIZE, WORKER_CLASS, additional_config
 
 GIB: Final = 2**30
 CPU_DTYPE: Final = "float32"
@@ -34,7 +36,7 @@ def api_server_arguments(
     arguments += ["--max-num-seqs", str(spec.engine.max_num_seqs)]
     arguments += _optional("--max-model-len", spec.engine.max_model_len)
     arguments += _optional("--dtype", dtype_of(spec))
-    return arguments + (_cpu_arguments(spec.engine) if spec.device is Device.CPU else [])
+    return arguments + _device_arguments(spec)
 
 
 def dtype_of(spec: ModelSpec) -> str | None:
@@ -55,6 +57,22 @@ def engine_environment(spec: ModelSpec, *, is_local: bool) -> dict[str, str]:
     if spec.device is Device.CPU:
         environment |= {"VLLM_CPU_OMP_THREADS_BIND": "nobind"}
     return environment
+
+
+def _device_arguments(spec: ModelSpec) -> list[str]:
+    match spec.device:
+        case Device.CPU:
+            return _cpu_arguments(spec.engine)
+        case Device.SIMULATED:
+            return _simulated_arguments(spec.simulation)
+        case Device.CUDA:
+            return []
+
+
+def _simulated_arguments(simulation: SimulationSpec | None) -> list[str]:
+    settings = json.dumps(additional_config(simulation))
+    arguments = ["--worker-cls", WORKER_CLASS, "--additional-config", settings]
+    return [*arguments, "--enforce-eager", "--block-size", str(BLOCK_SIZE)]
 
 
 def _cpu_arguments(engine: EngineSpec) -> list[str]:

@@ -1,0 +1,1 @@
+"""A device that only takes time, for vLLM: everything above the worker is real."""
