@@ -1,7 +1,7 @@
 """The rules that BUILD files of this workspace use."""
 
 load("@pypi//:requirements.bzl", "requirement")
-load("@rules_python//python:defs.bzl", "py_binary", "py_library", "py_test")
+load("@rules_python//python:defs.bzl", "py_library", "py_test")
 load("//tools/build:image.bzl", _service_image = "service_image")
 
 service_image = _service_image
@@ -21,18 +21,6 @@ def sluice_library(name, srcs, pypi = [], deps = [], **kwargs):
     py_library(
         name = name,
         srcs = srcs,
-        srcs_version = "PY3",
-        deps = deps + _packages_above() + [requirement(package) for package in pypi],
-        **kwargs
-    )
-
-def sluice_binary(name, srcs, main, pypi = [], deps = [], **kwargs):
-    """A Python program; the arguments are those of sluice_library and py_binary."""
-    py_binary(
-        name = name,
-        srcs = srcs,
-        main = main,
-        python_version = "PY3",
         srcs_version = "PY3",
         deps = deps + _packages_above() + [requirement(package) for package in pypi],
         **kwargs

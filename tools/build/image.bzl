@@ -1,19 +1,16 @@
-"""service_image: a container image of a Python program, made without a container engine."""
+"""service_image: a container image of Python modules, made without a container engine."""
 
 _APP = "/app"
 
 def _place_in_image(file, workspace):
-    """Files lie under /app as in the runfiles of the program."""
+    """Files lie under /app as in the runfiles of a test."""
     path = file.short_path
     return _APP + "/" + (path[len("../"):] if path.startswith("../") else workspace + "/" + path)
 
 def _layers(ctx):
     """Returns (third-party pairs, own pairs, inputs): what changes seldom is a layer below."""
-    launcher = ctx.attr.binary[DefaultInfo].files_to_run.executable
     third_party, own, inputs = [], [], []
-    for file in ctx.attr.binary[DefaultInfo].default_runfiles.files.to_list():
-        if file == launcher:
-            continue
+    for file in ctx.attr.program[DefaultInfo].default_runfiles.files.to_list():
         pair = [_place_in_image(file, ctx.workspace_name), file.path]
         (third_party if file.short_path.startswith("../") else own).append(pair)
         inputs.append(file)
@@ -21,7 +18,7 @@ def _layers(ctx):
 
 def _config(ctx):
     home = _APP + "/" + ctx.workspace_name
-    imports = [_APP + "/" + path for path in ctx.attr.binary[PyInfo].imports.to_list()]
+    imports = [_APP + "/" + path for path in ctx.attr.program[PyInfo].imports.to_list()]
     env = dict({
         "PATH": "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin",
         "PYTHONPATH": ":".join([home] + imports),
@@ -69,12 +66,16 @@ service_image = rule(
     doc = "Writes NAME.oci.tar, an OCI archive; the output group `digest` is its manifest's digest.",
     attrs = {
         "base": attr.label(allow_single_file = [".tar"], default = "@debian//:rootfs.tar"),
-        "binary": attr.label(mandatory = True, providers = [PyInfo]),
         "command": attr.string_list(),
         "entrypoint": attr.string_list(mandatory = True),
         "env": attr.string_dict(),
         "image_name": attr.string(mandatory = True),
         "ports": attr.int_list(),
+        "program": attr.label(
+            doc = "The library whose module the entry point runs, with all that it depends on.",
+            mandatory = True,
+            providers = [PyInfo],
+        ),
         "user": attr.string(default = "10001:10001"),
         "_writer": attr.label(
             cfg = "exec",
