@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import signal
 import sys
 import time
 from pathlib import Path
 from typing import Annotated
 
+import structlog
 import typer
 from pydantic import ValidationError
 
@@ -48,6 +50,8 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a ta
 
 def main() -> None:
     """Run the command line; errors become one line and an exit code."""
+    # What libraries log belongs to services; a person gets steps and one line on errors.
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     try:
         app()
     except UsageError as exc:
@@ -235,9 +239,9 @@ async def _status(layout: Layout) -> Status:
 
 async def _apply(layout: Layout, file: Path, *, dry_run: bool) -> ModelChanges:
     specs = load_models(file)
-    check_sources(specs, layout)
     async with stack_bus(layout) as bus:
         changes = model_changes(declared=specs, stored=await stored_models(bus))
+        check_sources(changes.added, layout)
         if not dry_run:
             await write_changes(bus, changes)
     return changes

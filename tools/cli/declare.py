@@ -5,13 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
-from libs.engine.sources import check_source
-
 from libs.bus.nats_bus import NatsBus
 from libs.contracts.ids import ModelName, model_name
 from libs.contracts.model_spec import ModelSpec
 from libs.contracts.subjects import MODELS_BUCKET, TARGETS_BUCKET, manual_target_key
 from libs.contracts.targets import ManualTarget
+from libs.engine.memory import check_memory
+from libs.engine.sources import resolve_source
 from libs.errors import UsageError
 from tools.cli.model_changes import ModelChanges
 from tools.cli.observe import stored_models
@@ -23,13 +23,13 @@ class UnknownModelError(UsageError):
 
 
 def check_sources(specs: Sequence[ModelSpec], layout: Layout) -> None:
-    """Check that every model's source can be loaded on this machine.
+    """Check that every model's source is there and fits into this machine's free memory.
 
     Raises:
         UsageError: a directory is missing, or a model is too large for the memory.
     """
     for spec in specs:
-        check_source(spec, layout.models)
+        check_memory(spec, resolve_source(spec.source, models_dir=layout.models))
 
 
 async def write_changes(bus: NatsBus, changes: ModelChanges) -> None:

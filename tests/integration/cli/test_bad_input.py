@@ -4,6 +4,7 @@ import os
 import re
 import shutil
 import socket
+import struct
 import subprocess
 import sys
 from pathlib import Path
@@ -66,8 +67,8 @@ def test_a_model_too_large_for_the_memory_is_refused_with_figures(tmp_path: Path
     weights = tmp_path / "big"
     weights.mkdir()
     (weights / "config.json").write_text('{"model_type": "llama", "torch_dtype": "float32"}')
-    with (weights / "model.safetensors").open("wb") as sparse:
-        sparse.truncate(1 << 44)
+    header = b'{"w": {"dtype": "F32", "shape": [1048576, 1048576], "data_offsets": [0, 0]}}'
+    (weights / "model.safetensors").write_bytes(struct.pack("<Q", len(header)) + header)
     file = models_file(tmp_path, "name: a, source: ./big")
 
     done = up(tmp_path, "--models", file, "--port", str(free_port()))
@@ -142,7 +143,19 @@ def path_without_python(tmp_path: Path) -> Path:
     """Return a folder with what a small machine has on its PATH, and no Python."""
     folder = tmp_path / "programs"
     folder.mkdir()
-    for name in ("dirname", "cksum", "cat", "grep", "awk", "sed", "rm", "touch", "flock"):
+    for name in (
+        "dirname",
+        "cksum",
+        "cat",
+        "grep",
+        "awk",
+        "sed",
+        "rm",
+        "touch",
+        "tr",
+        "mkdir",
+        "flock",
+    ):
         if found := shutil.which(name):
             (folder / name).symlink_to(found)
     return folder

@@ -144,7 +144,7 @@ def _router_config(layout: Layout, record: StackRecord, base: Mapping[str, str])
             f"{prefix}EDGE_ID": EDGE_ID,
             f"{prefix}STATE_DIR": str(layout.haproxy),
             f"{prefix}RUN_DIR": str(layout.run),
-            f"{prefix}LOG_DIR": str(layout.logs),
+            f"{prefix}LOG_FILE": str(layout.logs / "haproxy.log"),
             f"{prefix}API_HOST": record.api_host,
             f"{prefix}API_PORT": str(record.api_port),
             f"{prefix}STATS_PORT": str(record.stats_port),
