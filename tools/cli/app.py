@@ -53,7 +53,7 @@ def main() -> None:
     # What libraries log belongs to services; a person gets steps and one line on errors.
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     try:
-        app()
+        app(prog_name="./sluice")
     except UsageError as exc:
         fail(str(exc), exit_code=exc.exit_code)
     except ControlPlaneError as exc:

@@ -6,11 +6,16 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Final
 
 from rich.console import Console
 from rich.status import Status
 
+_WIDTH_IN_PIPES: Final = 160
+
 out = Console(highlight=False, soft_wrap=True)
+if not out.is_terminal:
+    out.width = _WIDTH_IN_PIPES
 err = Console(stderr=True, highlight=False, soft_wrap=True)
 
 Say = Callable[[str], None]

@@ -33,20 +33,8 @@ def _processes(status: Status) -> Table:
 
 
 def _models(status: Status) -> Table:
-    table = Table(
-        "model",
-        "ready/target",
-        "replica",
-        "state",
-        "address",
-        "executor",
-        "device",
-        "running",
-        "waiting",
-        "kv cache",
-        box=None,
-        pad_edge=False,
-    )
+    heads = ("model", "ready", "replica", "state", "address", "executor", "run", "wait", "kv")
+    table = Table(*heads, box=None, pad_edge=False)
     for model in status.models:
         _add_model(table, model)
     return table
@@ -54,9 +42,9 @@ def _models(status: Status) -> Table:
 
 def _add_model(table: Table, model: ModelStatus) -> None:
     ready = f"{model.ready}/{_known(model.target)}"
-    head = (model.name, f"{ready} manual" if model.target_reason == "manual" else ready)
+    head = (model.name, f"{ready} by hand" if model.target_reason == "manual" else ready)
     if not model.replicas:
-        table.add_row(*head, "none", *[""] * 7)
+        table.add_row(*head, "none", *[""] * 6)
     for each in model.replicas:
         usage = each.kv_cache_usage_ratio
         table.add_row(
@@ -65,7 +53,6 @@ def _add_model(table: Table, model: ModelStatus) -> None:
             f"{each.state} {each.reason}".strip(),
             each.address or "",
             each.executor,
-            each.device,
             _known(each.running),
             _known(each.waiting),
             _UNKNOWN if usage is None else f"{usage:.0%}",
