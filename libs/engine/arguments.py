@@ -10,7 +10,7 @@ import json
 from enum import StrEnum
 from typing import Final
 
-from libs.contracts.model_spec import Device, EngineSpec, ModelSpec, SimulationSpec
+from libs.contracts.model_spec import Device, EngineSpec, ModelSpec
 from libs.engine.simulated.settings import BLOCK_SIZE, WORKER_CLASS, additional_config
 
 GIB: Final = 2**30
@@ -54,7 +54,7 @@ def engine_environment(spec: ModelSpec, *, is_local: bool) -> dict[str, str]:
     environment = {"VLLM_NO_USAGE_STATS": "1", "VLLM_LOGGING_LEVEL": "INFO"}
     if is_local:
         environment |= {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"}
-    if spec.device is Device.CPU:
+    if spec.device is not Device.CUDA:
         environment |= {"VLLM_CPU_OMP_THREADS_BIND": "nobind"}
     return environment
 
@@ -64,15 +64,27 @@ def _device_arguments(spec: ModelSpec) -> list[str]:
         case Device.CPU:
             return _cpu_arguments(spec.engine)
         case Device.SIMULATED:
-            return _simulated_arguments(spec.simulation)
+            return _simulated_arguments(spec)
         case Device.CUDA:
             return []
 
 
-def _simulated_arguments(simulation: SimulationSpec | None) -> list[str]:
-    settings = json.dumps(additional_config(simulation))
+def _simulated_arguments(spec: ModelSpec) -> list[str]:
+    settings = json.dumps(additional_config(spec.simulation))
     arguments = ["--worker-cls", WORKER_CLASS, "--additional-config", settings]
-    return [*arguments, "--enforce-eager", "--block-size", str(BLOCK_SIZE)]
+    arguments += ["--enforce-eager", "--block-size", str(BLOCK_SIZE)]
+    return arguments + _divisible_heads(spec.engine.tensor_parallel_size)
+
+
+def _divisible_heads(workers: int) -> list[str]:
+    """Let several workers share any model's configuration: nobody computes its heads.
+
+    vLLM refuses a number of heads that the workers cannot share; the built-in model has nine.
+    """
+    if workers == 1:
+        return []
+    heads = {"num_attention_heads": workers, "num_key_value_heads": workers}
+    return ["--hf-overrides", json.dumps(heads)]
 
 
 def _cpu_arguments(engine: EngineSpec) -> list[str]:

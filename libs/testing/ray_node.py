@@ -42,6 +42,11 @@ class RayNode:
         self._head: subprocess.Popen[bytes] | None = None
 
     @property
+    def mark(self) -> str:
+        """What everything that the node starts has in its environment; for `marked`."""
+        return f"{_MARK}={self._mark}"
+
+    @property
     def address(self) -> str:
         """Where drivers connect."""
         return f"127.0.0.1:{self.port}"
@@ -175,7 +180,7 @@ class RayNode:
     def _end_marked(self, sent: signal.Signals) -> bool:
         deadline = time.monotonic() + STOP_TIMEOUT_S
         told: set[int] = set()
-        while left := marked(f"{_MARK}={self._mark}"):
+        while left := marked(self.mark):
             for pid in left - told:
                 with suppress(ProcessLookupError):
                     os.kill(pid, sent)

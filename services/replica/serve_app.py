@@ -22,6 +22,7 @@ from libs.contracts.ids import replica_id
 from libs.contracts.lease import ReplicaState
 from libs.contracts.model_spec import Device, ModelSpec
 from libs.errors import ControlPlaneError, TerminalError
+from libs.telemetry.logging import configure_logging
 from services.replica.settings import ReplicaSettings
 
 if TYPE_CHECKING:
@@ -71,7 +72,7 @@ def build(args: dict[str, str]) -> Application:
 class Replica:
     """One replica as Serve sees it: starts in `__init__`, drains in `__del__`."""
 
-    async def __init__(self, model_spec: str) -> None:
+    async def __init__(self, model_spec: str) -> None:  # type: ignore[misc] # Serve awaits it
         """Start, and return when the replica is ready.
 
         Raises:
@@ -109,9 +110,10 @@ class Replica:
 
 
 def _wired(spec: ModelSpec) -> AbstractAsyncContextManager[ReplicaService]:
-    from services.replica.wiring import wired
+    from services.replica.wiring import SERVICE, wired
 
     settings = ReplicaSettings()
+    configure_logging(SERVICE, level=settings.log_level)
     replica = replica_id(serve.get_replica_context().replica_id.unique_id)
     return wired(settings, spec, replica, _placement())
 

@@ -82,7 +82,7 @@ class ReplicaService:
         return self._standing
 
     async def until_settled(self) -> Standing:
-        """Wait until it is no longer starting."""
+        """Wait until it is no longer starting; one that still is then broke."""
         await self._settled.wait()
         return self._standing
 
@@ -92,18 +92,24 @@ class ReplicaService:
 
     async def run(self) -> None:
         """Live: returns when the replica has stopped or failed."""
-        span = self._begin_change("replica start")
-        async with asyncio.TaskGroup() as group:
-            voice = group.create_task(self._announcer.keep())
-            life = group.create_task(self._live())
-            await first_of(self._settled, self._drain_asked)
-            span.end()
-            if self._standing.state is ReplicaState.STARTING:
-                life.cancel()
-            await asyncio.wait([life])
-            voice.cancel()
-        self._abandon_start()
+        try:
+            async with asyncio.TaskGroup() as group:
+                voice = group.create_task(self._announcer.keep())
+                await self._start_and_live(group)
+                voice.cancel()
+        finally:
+            self._settled.set()
         await self._announcer.write()
+
+    async def _start_and_live(self, group: asyncio.TaskGroup) -> None:
+        span = self._begin_change("replica start")
+        life = group.create_task(self._live())
+        await first_of(self._settled, self._drain_asked)
+        span.end()
+        if self._standing.state is ReplicaState.STARTING:
+            life.cancel()
+        await asyncio.wait([life])
+        self._abandon_start()
 
     async def _live(self) -> None:
         try:
@@ -112,7 +118,7 @@ class ReplicaService:
                 reports = group.create_task(self._report_load(engine))
                 await self._serve(engine, door)
                 reports.cancel()
-        except Exception as exc:
+        except Exception as exc:  # noqa: BLE001 - the one place where any error ends the replica
             _log.exception("replica_broke")
             self._fail(_cause_of(exc))
 

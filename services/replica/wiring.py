@@ -1,4 +1,4 @@
-"""Builds one replica out of its parts and runs it."""
+"""Builds one replica out of its parts."""
 
 from __future__ import annotations
 
@@ -7,48 +7,35 @@ import secrets
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from pathlib import Path
 
-from opentelemetry import trace
 from opentelemetry.trace import Tracer
 
-from libs.bus.nats_bus import connect
+from libs.bus.nats_bus import NatsBus, connect
 from libs.bus.settings import BusSettings, read_credentials
-from libs.clock import SystemClock
+from libs.clock import Clock, SystemClock
 from libs.contracts.ids import EventId, Incarnation, ReplicaId
 from libs.contracts.lease import Endpoint
 from libs.contracts.model_spec import ModelSpec
-from libs.engine.memory import check_memory
-from libs.engine.sources import resolve_source
+from libs.telemetry.tracing import configure_tracing
 from services.replica.adapters.http.door import HttpDoor
 from services.replica.adapters.http.middleware import ReplicaMiddleware
 from services.replica.adapters.http.server import ReplicaPort
-from services.replica.adapters.vllm.host import Placement, VllmEngine, running_engine
+from services.replica.adapters.vllm.host import Launch, Placement, VllmEngine, running_engine
 from services.replica.domain.statements import Identity
 from services.replica.service import DrainLimits, ReplicaService, Surroundings
 from services.replica.settings import ReplicaSettings
+
+SERVICE = "replica"
 
 
 class ReplicaHost:
     """The engine behind its HTTP port: the service's `Host`."""
 
-    def __init__(
-        self,
-        spec: ModelSpec,
-        identity: Identity,
-        *,
-        port: ReplicaPort,
-        placement: Placement,
-        models_dir: Path,
-        tracer: Tracer,
-    ) -> None:
+    def __init__(self, launch: Launch, port: ReplicaPort, *, server_name: str) -> None:
         """Take the parts; nothing starts before `running`."""
-        self._spec = spec
-        self._server_name = f"{identity.replica_id}.{identity.incarnation}"
+        self._launch = launch
         self._port = port
-        self._placement = placement
-        self._models_dir = models_dir
-        self._tracer = tracer
+        self._server_name = server_name
 
     @property
     def endpoint(self) -> Endpoint:
@@ -58,50 +45,43 @@ class ReplicaHost:
     @asynccontextmanager
     async def running(self) -> AsyncIterator[tuple[VllmEngine, HttpDoor]]:
         """Run engine and port while the body runs."""
-        source = resolve_source(self._spec.source, models_dir=self._models_dir)
-        check_memory(self._spec, source)
-        async with AsyncExitStack() as stack:
-            engine, app = await stack.enter_async_context(
-                running_engine(self._spec, source, self._placement, self._tracer)
-            )
+        async with running_engine(self._launch) as (engine, app):
             door = HttpDoor()
-            guarded = ReplicaMiddleware(app, door=door, tracer=self._tracer)
-            await stack.enter_async_context(
-                self._port.serving(guarded, server_name=self._server_name)
-            )
-            yield engine, door
+            guarded = ReplicaMiddleware(app, door=door, tracer=self._launch.tracer)
+            async with self._port.serving(guarded, server_name=self._server_name):
+                yield engine, door
 
 
 @asynccontextmanager
 async def wired(
     settings: ReplicaSettings, spec: ModelSpec, replica: ReplicaId, placement: Placement
 ) -> AsyncIterator[ReplicaService]:
-    """Build a replica; the body runs it."""
+    """Build a replica; the body runs it. The bus need not be there."""
+    clock = SystemClock()
+    who = _identity(spec, replica, clock)
     async with AsyncExitStack() as stack:
-        credentials = read_credentials(settings.nats_credentials_file)
-        bus_settings = BusSettings(credentials=credentials, name=f"replica-{replica}")
-        bus = await stack.enter_async_context(connect(bus_settings, wait=False))
-        tracer = trace.get_tracer("services.replica")
-        port = ReplicaPort(listen_host=settings.listen_host, advertise_host=settings.advertise_host)
-        stack.callback(port.close)
-        clock = SystemClock()
-        identity = _identity(spec, replica, started_at=clock.now())
-        host = ReplicaHost(
-            spec,
-            identity,
-            port=port,
-            placement=placement,
-            models_dir=settings.models_dir,
-            tracer=tracer,
+        bus = await stack.enter_async_context(connect(_bus_settings(settings, who), wait=False))
+        tracer = _tracer(settings, who, stack)
+        port = _port(settings, stack)
+        launch = Launch(
+            spec=spec, models_dir=settings.models_dir, placement=placement, tracer=tracer
         )
-        limits = DrainLimits(grace_s=settings.drain_grace_s, deadline_s=settings.drain_deadline_s)
-        world = Surroundings(
-            store=bus, bus=bus, clock=clock, tracer=tracer, new_event_id=_new_event_id
+        yield ReplicaService(
+            who,
+            ReplicaHost(launch, port, server_name=server_name(who)),
+            limits=DrainLimits(
+                grace_s=settings.drain_grace_s, deadline_s=settings.drain_deadline_s
+            ),
+            world=_world(bus, clock, tracer),
         )
-        yield ReplicaService(identity, host, limits=limits, world=world)
 
 
-def _identity(spec: ModelSpec, replica: ReplicaId, *, started_at: float) -> Identity:
+def server_name(who: Identity) -> str:
+    """Name this start of the replica as HAProxy does."""
+    return f"{who.replica_id}.{who.incarnation}"
+
+
+def _identity(spec: ModelSpec, replica: ReplicaId, clock: Clock) -> Identity:
     return Identity(
         replica_id=replica,
         incarnation=Incarnation(secrets.token_hex(4)),
@@ -109,8 +89,31 @@ def _identity(spec: ModelSpec, replica: ReplicaId, *, started_at: float) -> Iden
         device=spec.device.value,
         max_num_seqs=spec.engine.max_num_seqs,
         pid=os.getpid(),
-        started_at=started_at,
+        started_at=clock.now(),
     )
+
+
+def _bus_settings(settings: ReplicaSettings, who: Identity) -> BusSettings:
+    credentials = read_credentials(settings.nats_credentials_file)
+    return BusSettings(credentials=credentials, name=f"{SERVICE}-{server_name(who)}")
+
+
+def _tracer(settings: ReplicaSettings, who: Identity, stack: AsyncExitStack) -> Tracer:
+    provider = configure_tracing(
+        SERVICE, settings.traces_dir, os.environ, instance_id=server_name(who)
+    )
+    stack.callback(provider.shutdown)
+    return provider.get_tracer("services.replica")
+
+
+def _port(settings: ReplicaSettings, stack: AsyncExitStack) -> ReplicaPort:
+    port = ReplicaPort(listen_host=settings.listen_host, advertise_host=settings.advertise_host)
+    stack.callback(port.close)
+    return port
+
+
+def _world(bus: NatsBus, clock: Clock, tracer: Tracer) -> Surroundings:
+    return Surroundings(store=bus, bus=bus, clock=clock, tracer=tracer, new_event_id=_new_event_id)
 
 
 def _new_event_id() -> EventId:

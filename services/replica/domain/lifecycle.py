@@ -1,7 +1,7 @@
-"""A replica's life as one table.
+r"""A replica's life as one table.
 
     starting --became_ready--> ready --drain_asked--> draining --drained--> stopped
-        \\________________________ failed, from anywhere ________________________/
+        \________________________ failed, from anywhere ________________________/
 
 Only `ready` takes new requests. A replica that is asked to drain before it was ready has nothing
 to finish, but still goes through `draining`, so that every watcher sees the same order.

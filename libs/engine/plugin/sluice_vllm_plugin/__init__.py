@@ -1,11 +1,11 @@
-"""A platform for vLLM's CPU build that Ray can place: entry point of `vllm.platform_plugins`.
+"""What vLLM loads of ours: a CPU platform that Ray can place, and a watch against orphans.
 
 vLLM's RayExecutorV2 asks the platform which Ray resource its workers need and refuses the stock CPU
 platform, which names none. This one names `GPU`: a Ray node started with `--num-gpus=N` then has N
 logical slots, and the stock executor runs unchanged. On a CUDA build the plugin does nothing.
 
 Having this folder's parent on PYTHONPATH is enough: the `.dist-info` folder beside the package
-registers the entry point, in a virtual environment, in Bazel's runfiles and in an image alike.
+registers the entry points, in a virtual environment, in Bazel's runfiles and in an image alike.
 """
 
 from __future__ import annotations

@@ -12,6 +12,7 @@ from argparse import Namespace
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from opentelemetry.trace import Tracer
@@ -19,9 +20,11 @@ from opentelemetry.trace import Tracer
 from libs.contracts.lease import Versions
 from libs.contracts.model_spec import ModelSpec
 from libs.engine.arguments import Executor, api_server_arguments, engine_environment
-from libs.engine.sources import ModelSource
+from libs.engine.memory import check_memory
+from libs.engine.sources import ModelSource, resolve_source
 from libs.engine.version import SLUICE_VERSION
 from libs.telemetry.logging import get_logger
+from libs.telemetry.tracing import otlp_target
 from services.replica.domain.load import Load, StepSample
 from services.replica.domain.statements import EngineFacts
 
@@ -51,6 +54,16 @@ class Placement:
     placement_group: object | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Launch:
+    """What it takes to start an engine; `models_dir` is where the built-in model is."""
+
+    spec: ModelSpec
+    models_dir: Path
+    placement: Placement
+    tracer: Tracer
+
+
 class VllmEngine:
     """A running AsyncLLM behind the replica's `Engine` port."""
 
@@ -67,7 +80,7 @@ class VllmEngine:
     def load(self) -> Load:
         """End the present slice of time and return the load over the window.
 
-        An engine without requests takes no steps and reports nothing, so its idleness is noted here.
+        An engine without requests takes no steps and reports nothing: it is idle.
         """
         if self._llm.get_num_unfinished_requests() == 0:
             self._gauge.add(_IDLE)
@@ -75,33 +88,45 @@ class VllmEngine:
 
 
 @asynccontextmanager
-async def running_engine(
-    spec: ModelSpec, source: ModelSource, placement: Placement, tracer: Tracer
-) -> AsyncIterator[tuple[VllmEngine, Any]]:
-    """Run an engine while the body runs; gives it and its ASGI application."""
-    _set_environment(spec, source, placement)
-    arguments = await asyncio.to_thread(_parse_arguments, spec, source, placement)
-    llm, gauge, facts = await asyncio.to_thread(_start, arguments, placement)
+async def running_engine(launch: Launch) -> AsyncIterator[tuple[VllmEngine, Any]]:
+    """Run an engine while the body runs; gives it and its ASGI application.
+
+    Raises:
+        UsageError: the model is not there or does not fit into memory; told within a second.
+    """
+    arguments = await asyncio.to_thread(_prepare, launch)
+    llm, gauge, facts = await asyncio.to_thread(_start, arguments, launch.placement)
     try:
         _log.info("engine_started", executor=facts.executor)
-        _install_tracing(llm, tracer, spec)
+        _install_tracing(llm, launch)
         yield VllmEngine(llm, gauge, facts), await _application(llm, arguments)
     finally:
         await asyncio.to_thread(llm.shutdown, SHUTDOWN_TIMEOUT_S)
 
 
-def _set_environment(spec: ModelSpec, source: ModelSource, placement: Placement) -> None:
+def _prepare(launch: Launch) -> Namespace:
+    source = resolve_source(launch.spec.source, models_dir=launch.models_dir)
+    check_memory(launch.spec, source)
+    _set_environment(launch, source)
+    return _parse(
+        api_server_arguments(launch.spec, model=source.model, executor=launch.placement.executor)
+    )
+
+
+def _set_environment(launch: Launch, source: ModelSource) -> None:
     """Set what vLLM's processes read; this process belongs to one replica alone."""
-    os.environ.update(engine_environment(spec, is_local=source.is_local))
-    if placement.ray_address is not None:
-        os.environ["RAY_ADDRESS"] = placement.ray_address
+    os.environ.update(engine_environment(launch.spec, is_local=source.is_local))
+    if launch.placement.ray_address is not None:
+        os.environ["RAY_ADDRESS"] = launch.placement.ray_address
+    if (target := otlp_target(os.environ)) is not None:
+        # vLLM's own default is another one than the specification's and ours.
+        os.environ["OTEL_EXPORTER_OTLP_TRACES_PROTOCOL"] = target.protocol.value
 
 
-def _parse_arguments(spec: ModelSpec, source: ModelSource, placement: Placement) -> Namespace:
+def _parse(words: list[str]) -> Namespace:
     from vllm.entrypoints.launchers.cli_args import make_arg_parser
     from vllm.utils.argparse_utils import FlexibleArgumentParser
 
-    words = api_server_arguments(spec, model=source.model, executor=placement.executor)
     _log.info("vllm_imported", arguments=words)
     parsed: Namespace = make_arg_parser(FlexibleArgumentParser()).parse_args(words)
     return parsed
@@ -143,10 +168,10 @@ async def _application(llm: AsyncLLM, arguments: Namespace) -> Any:  # noqa: ANN
     return app
 
 
-def _install_tracing(llm: AsyncLLM, tracer: Tracer, spec: ModelSpec) -> None:
+def _install_tracing(llm: AsyncLLM, launch: Launch) -> None:
     from services.replica.adapters.vllm.engine_span import install
 
-    install(llm, tracer, model=spec.name)
+    install(llm, launch.tracer, model=launch.spec.name)
 
 
 def _versions() -> Versions:

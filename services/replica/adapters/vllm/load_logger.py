@@ -41,8 +41,8 @@ class _GaugeLogger(StatLoggerBase):
         self,
         scheduler_stats: SchedulerStats | None,
         iteration_stats: IterationStats | None,
-        mm_cache_stats: MultiModalCacheStats | None = None,
-        engine_idx: int = 0,
+        mm_cache_stats: MultiModalCacheStats | None = None,  # noqa: ARG002 - vLLM's signature
+        engine_idx: int = 0,  # noqa: ARG002 - vLLM's signature
     ) -> None:
         self._gauge.add(_sample(scheduler_stats, iteration_stats))
 

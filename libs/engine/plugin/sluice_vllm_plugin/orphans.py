@@ -1,0 +1,36 @@
+"""Ends vLLM's engine core when the process that started it is gone.
+
+The engine core is a child process that waits for requests for ever. A replica that is killed cannot
+end it, and it would hold its memory and its devices. vLLM loads the entry points of
+`vllm.general_plugins` in each of its processes, so the watch starts there.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from multiprocessing import parent_process
+from multiprocessing.connection import wait
+
+_THREAD_NAME = "sluice-parent-watch"
+
+
+def watch_parent() -> None:
+    """Kill this process as soon as the process that spawned it has ended; safe to repeat.
+
+    Does nothing in a process that `multiprocessing` did not start. The engine core's own driver
+    connection to Ray ends with it, and Ray then ends its workers.
+    """
+    parent = parent_process()
+    is_watched = any(thread.name == _THREAD_NAME for thread in threading.enumerate())
+    if parent is None or is_watched:
+        return
+    threading.Thread(
+        target=_end_after, args=(parent.sentinel,), name=_THREAD_NAME, daemon=True
+    ).start()
+
+
+def _end_after(sentinel: int) -> None:
+    wait([sentinel])
+    os.kill(os.getpid(), signal.SIGKILL)

@@ -1,0 +1,296 @@
+"""One replica with a real model under Ray Serve, from its first lease to its last.
+
+The tests share one replica and run in order: those that end it come last.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import openai
+import pytest
+from openai.types.chat import ChatCompletionUserMessageParam
+
+from libs.contracts.events import ReplicaJoined, ReplicaLeft
+from libs.contracts.lease import ReplicaState
+from libs.contracts.reports import LoadReport
+from libs.contracts.subjects import LOAD_SUBJECTS
+from libs.testing.ray_node import marked
+from libs.testing.replica_world import MODEL, ReplicaWorld, is_ready
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+QUESTION = ChatCompletionUserMessageParam(role="user", content="What is the capital of France?")
+LONG = {"model": MODEL, "prompt": "Once", "max_tokens": 120, "ignore_eos": True, "stream": True}
+TRACE_ID = "0af7651916cd43dd8448eb211c80319c"
+PARENT_ID = "b7ad6b7169203331"
+
+
+async def test_the_lease_says_ready_and_which_executor_runs(world: ReplicaWorld) -> None:
+    """A router learns all that it needs from the lease."""
+    lease = world.lease()
+
+    assert lease is not None
+    assert lease.state is ReplicaState.READY
+    assert (lease.executor, lease.device) == ("RayExecutorV2", "cpu")
+    assert lease.max_num_seqs == 16
+    assert lease.versions.vllm.startswith("0.32")
+
+
+async def test_a_greedy_answer_streams_and_names_paris(world: ReplicaWorld) -> None:
+    """float32 on CPU gives the right text, through the official client, chunk by chunk."""
+    async with openai.AsyncOpenAI(base_url=f"{world.url()}/v1", api_key="none") as client:
+        stream = await client.chat.completions.create(
+            model="default", messages=[QUESTION], temperature=0, stream=True
+        )
+        parts = [each.choices[0].delta.content async for each in stream if each.choices]
+
+    assert "Paris" in "".join(part or "" for part in parts)
+    assert len(parts) > 5
+
+
+@pytest.mark.parametrize(
+    ("body", "why"),
+    [
+        (b'{"model": ', "invalid JSON"),
+        (b'{"model": "smollm2", "messages": 5}', "wrong type"),
+        (b'{"model": "smollm2", "messages": [], "temperature": "hot"}', "wrong type"),
+    ],
+)
+async def test_a_broken_body_is_refused_with_400(
+    world: ReplicaWorld, body: bytes, why: str
+) -> None:
+    """The replica answers bad input itself, in OpenAI's error shape."""
+    async with httpx.AsyncClient() as client:
+        answer = await client.post(
+            f"{world.url()}/v1/chat/completions",
+            content=body,
+            headers={"content-type": "application/json"},
+        )
+
+    assert answer.status_code == 400, why
+    assert answer.json()["error"]["message"]
+
+
+async def test_a_body_that_names_another_model_than_the_router_read_is_refused(
+    world: ReplicaWorld,
+) -> None:
+    """Two JSON parsers that differ must not let a request through."""
+    body = b'{"model": "cheap", "model": "smollm2", "prompt": "x", "max_tokens": 1}'
+    headers = {"content-type": "application/json", "x-sluice-model": "cheap"}
+
+    async with httpx.AsyncClient() as client:
+        answer = await client.post(f"{world.url()}/v1/completions", content=body, headers=headers)
+
+    assert answer.status_code == 400
+    assert "two models" in answer.json()["error"]["message"]
+
+
+async def test_the_open_endpoints_answer_and_name_the_replica(world: ReplicaWorld) -> None:
+    """What clients of OpenAI's API use is there."""
+    lease = world.lease()
+    assert lease is not None
+
+    async with httpx.AsyncClient(base_url=world.url(), timeout=60) as client:
+        models = await client.get("/v1/models")
+        tokens = await client.post("/tokenize", json={"model": MODEL, "prompt": "Hello"})
+        text = await client.post(
+            "/detokenize", json={"model": MODEL, "tokens": tokens.json()["tokens"]}
+        )
+        response = await client.post(
+            "/v1/responses", json={"model": MODEL, "input": "Hi", "max_output_tokens": 2}
+        )
+        health = await client.get("/health")
+
+    assert {each["id"] for each in models.json()["data"]} == {MODEL, "default"}
+    assert "Hello" in text.json()["prompt"]
+    assert (response.status_code, health.status_code) == (200, 200)
+    assert health.headers["x-sluice-replica"] == f"{lease.replica_id}.{lease.incarnation}"
+
+
+@pytest.mark.parametrize(
+    "path", ["/v1/load_lora_adapter", "/scale_elastic_ep", "/invocations", "/openapi.json", "/docs"]
+)
+async def test_administrative_paths_are_closed(world: ReplicaWorld, path: str) -> None:
+    """Whoever reaches the replica can infer and nothing else."""
+    async with httpx.AsyncClient(base_url=world.url()) as client:
+        answers = [await client.get(path), await client.post(path, json={})]
+
+    assert [answer.status_code for answer in answers] == [404, 404]
+
+
+async def test_the_load_report_follows_a_running_request(world: ReplicaWorld) -> None:
+    """Reports count a running request, its tokens and its first token; then nothing runs."""
+    reports: list[LoadReport] = []
+
+    async with asyncio.timeout(60), world.bus.reports(LOAD_SUBJECTS) as incoming:
+        stream = asyncio.create_task(_stream_length(world))
+        async for received in incoming:
+            assert isinstance(received.value, LoadReport)
+            reports.append(received.value)
+            if stream.done() and received.value.running == 0:
+                break
+
+    busy = [report for report in reports if report.running == 1]
+    assert busy
+    assert any((report.tokens_per_s or 0) > 0 for report in busy)
+    assert any(report.ttft_p50_s for report in busy)
+    assert reports[-1].waiting == 0
+
+
+async def test_one_traceparent_joins_the_replicas_span_and_the_engines(world: ReplicaWorld) -> None:
+    """The spans form one tree below the caller's, with today's attribute names."""
+    headers = {"traceparent": f"00-{TRACE_ID}-{PARENT_ID}-01", "x-sluice-model": MODEL}
+
+    async with httpx.AsyncClient(base_url=world.url(), timeout=60) as client:
+        await client.post(
+            "/v1/completions",
+            json={"model": MODEL, "prompt": "Hello", "max_tokens": 3, "ignore_eos": True},
+            headers=headers,
+        )
+    await asyncio.sleep(1.5)
+
+    spans = {span.name: span for span in _spans(world, TRACE_ID)}
+    assert set(spans) == {"replica", "engine"}
+    assert spans["replica"].parent_id == PARENT_ID
+    assert spans["engine"].parent_id == spans["replica"].span_id
+    assert spans["engine"].attributes["gen_ai.usage.output_tokens"] == "3"
+    assert float(spans["engine"].attributes["gen_ai.latency.time_in_model_prefill"]) > 0
+    assert spans["replica"].attributes["gen_ai.operation.name"] == "text_completion"
+    assert float(spans["replica"].attributes["gen_ai.response.time_to_first_chunk"]) > 0
+
+
+async def test_a_request_that_is_not_sampled_leaves_no_span(world: ReplicaWorld) -> None:
+    """The edge decides what is traced."""
+    trace_id = "1" * 32
+    headers = {"traceparent": f"00-{trace_id}-{PARENT_ID}-00"}
+
+    async with httpx.AsyncClient(base_url=world.url(), timeout=60) as client:
+        body = {"model": MODEL, "prompt": "Hello", "max_tokens": 1}
+        answer = await client.post("/v1/completions", json=body, headers=headers)
+    await asyncio.sleep(1.5)
+
+    assert answer.status_code == 200
+    assert not list(_spans(world, trace_id))
+
+
+async def test_requests_go_on_while_nats_is_dead_and_the_lease_returns_with_it(
+    world: ReplicaWorld,
+) -> None:
+    """A broker that lost everything gets the lease again within its refresh time."""
+    before = world.lease()
+    assert before is not None
+    await world.nats.kill()
+
+    async with httpx.AsyncClient(base_url=world.url(), timeout=60) as client:
+        body = {"model": MODEL, "prompt": "Hello", "max_tokens": 1}
+        answer = await client.post("/v1/completions", json=body)
+    await world.nats.start()
+    await asyncio.sleep(7)
+
+    after = world.lease()
+    assert answer.status_code == 200
+    assert after is not None
+    assert (after.incarnation, after.state) == (before.incarnation, ReplicaState.READY)
+
+
+async def test_a_killed_replica_leaves_nothing_behind_and_comes_back(world: ReplicaWorld) -> None:
+    """Serve starts another one; the engine core and its worker of the first end by themselves."""
+    first = world.lease()
+    assert first is not None
+    engine_before = set(_engine_pids(world))
+
+    os.kill(first.pid, signal.SIGKILL)
+    await world.until(
+        lambda lease: is_ready(lease) and lease is not None and lease.pid != first.pid, 180
+    )
+
+    assert not engine_before & set(_engine_pids(world))
+
+
+async def test_a_replica_that_leaves_finishes_its_stream_first(world: ReplicaWorld) -> None:
+    """Scaled to nothing: the running stream arrives whole, the lease goes, the fact is told."""
+    seen: list[ReplicaState] = []
+    stream = asyncio.create_task(_stream_length(world))
+    await asyncio.sleep(1)
+
+    await asyncio.to_thread(world.ray.scale, MODEL, "replica", 0)
+    async with asyncio.timeout(60):
+        while (lease := world.lease()) is not None:
+            if not seen or seen[-1] is not lease.state:
+                seen.append(lease.state)
+            await world.leases.changed(timeout_s=0.5)
+
+    assert await stream == 120
+    assert seen[-2:] == [ReplicaState.DRAINING, ReplicaState.STOPPED]
+    facts = [stored.value async for stored in world.bus.facts()]
+    assert isinstance(facts[-1], ReplicaLeft)
+    assert facts[-1].unfinished == 0
+    assert [fact for fact in facts if isinstance(fact, ReplicaJoined)]
+
+
+async def _stream_length(world: ReplicaWorld) -> int:
+    """Stream a completion of 120 tokens and count its chunks."""
+    count = 0
+    async with (
+        httpx.AsyncClient(base_url=world.url(), timeout=120) as client,
+        client.stream("POST", "/v1/completions", json=LONG) as answer,
+    ):
+        async for line in answer.aiter_lines():
+            if line.startswith("data: {"):
+                count += len(json.loads(line[6:])["choices"])
+    return count
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Span:
+    name: str
+    span_id: str
+    parent_id: str
+    attributes: dict[str, str]
+
+
+def _spans(world: ReplicaWorld, trace_id: str) -> Iterator[_Span]:
+    """Read the replica's spans of one trace."""
+    lines = [
+        json.loads(line)
+        for path in world.traces.glob("replica-*.jsonl")
+        for line in path.read_text().splitlines()
+    ]
+    scopes = [
+        scope
+        for line in lines
+        for resource in line["resourceSpans"]
+        for scope in resource["scopeSpans"]
+    ]
+    for span in (span for scope in scopes for span in scope["spans"]):
+        if span["traceId"] == trace_id:
+            yield _Span(
+                name=span["name"],
+                span_id=span["spanId"],
+                parent_id=span["parentSpanId"],
+                attributes={
+                    pair["key"]: str(next(iter(pair["value"].values())))
+                    for pair in span["attributes"]
+                },
+            )
+
+
+def _engine_pids(world: ReplicaWorld) -> list[int]:
+    """List the engine cores and workers of the node."""
+    titles = ("VLLM::", "ray::RayWorkerProc")
+    return [pid for pid in marked(world.ray.mark) if _title(pid).startswith(titles)]
+
+
+def _title(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_text()
+    except OSError:
+        return ""
