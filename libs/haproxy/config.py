@@ -31,11 +31,23 @@ POOLS_FILE: Final = "pools.cfg"
 INFERENCE_PATHS: Final = (
     "/v1/chat/completions",
     "/v1/completions",
-    "/v1/embeddings",
     "/v1/responses",
+    "/v1/messages",
+    "/v1/messages/count_tokens",
+    "/v1/embeddings",
+    "/v1/score",
+    "/v1/rerank",
+    "/v1/classify",
+    "/v1/audio/transcriptions",
+    "/v1/audio/translations",
+    "/classify",
+    "/pooling",
+    "/rerank",
+    "/score",
     "/tokenize",
     "/detokenize",
 )
+"""What reaches a replica; every other path is answered by the edge, most of them with 404."""
 
 _PLACEHOLDER: Final = re.compile(r"<([a-z_:]+)>")
 

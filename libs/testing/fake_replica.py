@@ -167,7 +167,7 @@ class FakeReplica:
     async def _stream(self, writer: asyncio.StreamWriter) -> None:
         writer.write(
             b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n"
-            b"transfer-encoding: chunked\r\nx-replica: " + self.name.encode() + b"\r\n\r\n"
+            b"transfer-encoding: chunked\r\nx-sluice-replica: " + self.name.encode() + b"\r\n\r\n"
         )
         for index in range(self.script.tokens):
             if index == self.script.die_after_tokens:
@@ -184,7 +184,7 @@ class FakeReplica:
     async def _reply(self, writer: asyncio.StreamWriter, status: int, body: bytes) -> None:
         head = (
             f"HTTP/1.1 {status} {_REASONS[status]}\r\ncontent-type: application/json\r\n"
-            f"x-replica: {self.name}\r\ncontent-length: {len(body)}\r\n\r\n"
+            f"x-sluice-replica: {self.name}\r\ncontent-length: {len(body)}\r\n\r\n"
         )
         writer.write(head.encode() + body)
         await writer.drain()

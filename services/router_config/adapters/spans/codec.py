@@ -26,6 +26,7 @@ _SERVER_ERRORS_FROM: Final = 500
 _OPERATIONS: Final[Mapping[str, str]] = {
     "/v1/chat/completions": "chat",
     "/v1/responses": "chat",
+    "/v1/messages": "chat",
     "/v1/completions": "text_completion",
     "/v1/embeddings": "embeddings",
 }

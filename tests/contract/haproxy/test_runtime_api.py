@@ -1,0 +1,253 @@
+"""What the runtime API promises; run against the fake and against HAProxy 2.8."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from libs.haproxy.client import HaproxyClient
+from libs.haproxy.codec import Ok, Rejected
+from libs.haproxy.commands import (
+    AddServer,
+    AddToMap,
+    AdminState,
+    CommitMap,
+    DelServer,
+    EnableHealth,
+    PrepareMap,
+    ServerRef,
+    ServerSpec,
+    SetServerMaxconn,
+    SetServerState,
+    SetServerWeight,
+    ShowInfo,
+    ShowMap,
+    ShowMaps,
+    ShowServersState,
+    ShowStat,
+    ShutdownSessions,
+)
+from libs.haproxy.tables import (
+    MapInfo,
+    ServerState,
+    Stat,
+    parse_info,
+    parse_map,
+    parse_maps,
+    parse_servers_state,
+    parse_stat,
+)
+
+SPEC = ServerSpec(name="r1.aa", number=77, address="127.0.0.1:9", weight=16, maxconn=4)
+REF = ServerRef(pool="lc0", name="r1.aa")
+
+
+async def states(haproxy: HaproxyClient) -> dict[str, ServerState]:
+    """Return the servers by name."""
+    found = parse_servers_state(await haproxy.query(ShowServersState()))
+    return {state.name: state for state in found}
+
+
+async def stats(haproxy: HaproxyClient) -> dict[tuple[str, str | None], Stat]:
+    """Return the counters by pool and server."""
+    found = parse_stat(await haproxy.query(ShowStat()))
+    return {(stat.pool, stat.server): stat for stat in found}
+
+
+async def map_info(haproxy: HaproxyClient, file: str) -> MapInfo:
+    """Return a map's version and size."""
+    found = parse_maps(await haproxy.query(ShowMaps()))
+    return next(info for info in found if info.file == file)
+
+
+async def test_an_empty_haproxy_has_pools_and_no_servers(haproxy: HaproxyClient) -> None:
+    """Pools are declared before any model exists."""
+    assert await states(haproxy) == {}
+    assert {("lc0", None), ("lc1", None), ("px0", None)} <= (await stats(haproxy)).keys()
+
+
+async def test_the_program_names_its_version_and_pid(haproxy: HaproxyClient) -> None:
+    """Both tell who answers."""
+    info = parse_info(await haproxy.query(ShowInfo()))
+
+    assert info.version.startswith("2.8")
+    assert info.pid > 0
+
+
+async def test_a_new_server_waits_in_maintenance_without_checks(haproxy: HaproxyClient) -> None:
+    """It takes no request before it was told to."""
+    assert await haproxy.execute(AddServer(pool="lc0", server=SPEC)) == Ok()
+
+    state = (await states(haproxy))["r1.aa"]
+    assert (state.pool, state.number, state.host, state.port) == ("lc0", 77, "127.0.0.1", 9)
+    assert (state.admin, state.checked, state.weight) == (AdminState.MAINT, False, 16)
+    assert (await stats(haproxy))["lc0", "r1.aa"].maxconn == 4
+
+
+@pytest.mark.parametrize("pool", ["lc0", "px0"])
+async def test_an_admitted_server_is_ready_and_checked(haproxy: HaproxyClient, pool: str) -> None:
+    """Both kinds of pools take servers at runtime."""
+    ref = ServerRef(pool=pool, name="r1.aa")
+    await haproxy.execute(AddServer(pool=pool, server=SPEC))
+
+    assert await haproxy.execute(EnableHealth(ref=ref)) == Ok()
+    assert await haproxy.execute(SetServerState(ref=ref, state=AdminState.READY)) == Ok()
+
+    state = (await states(haproxy))["r1.aa"]
+    assert (state.admin, state.checked) == (AdminState.READY, True)
+
+
+async def test_a_drained_server_can_be_ready_again(haproxy: HaproxyClient) -> None:
+    """Draining is no one-way street."""
+    await haproxy.execute(AddServer(pool="lc0", server=SPEC))
+    seen: list[AdminState] = []
+
+    for state in (AdminState.READY, AdminState.DRAIN, AdminState.READY, AdminState.MAINT):
+        await haproxy.execute(SetServerState(ref=REF, state=state))
+        seen.append((await states(haproxy))["r1.aa"].admin)
+
+    assert seen == [AdminState.READY, AdminState.DRAIN, AdminState.READY, AdminState.MAINT]
+
+
+async def test_a_name_is_taken_once_in_a_pool(haproxy: HaproxyClient) -> None:
+    """The same server cannot join twice."""
+    await haproxy.execute(AddServer(pool="lc0", server=SPEC))
+
+    again = await haproxy.execute(AddServer(pool="lc0", server=replace(SPEC, number=78)))
+
+    assert isinstance(again, Rejected)
+
+
+async def test_a_number_is_taken_once_in_a_pool_but_free_in_others(
+    haproxy: HaproxyClient,
+) -> None:
+    """Numbers are places on a pool's own hash ring."""
+    other = replace(SPEC, name="r2.bb")
+    await haproxy.execute(AddServer(pool="lc0", server=SPEC))
+
+    assert isinstance(await haproxy.execute(AddServer(pool="lc0", server=other)), Rejected)
+    assert await haproxy.execute(AddServer(pool="lc1", server=other)) == Ok()
+
+
+async def test_weight_and_maxconn_change_at_runtime(haproxy: HaproxyClient) -> None:
+    """Neither needs the server to leave."""
+    await haproxy.execute(AddServer(pool="lc0", server=SPEC))
+
+    assert await haproxy.execute(SetServerWeight(ref=REF, weight=32)) == Ok()
+    assert await haproxy.execute(SetServerMaxconn(ref=REF, maxconn=9)) == Ok()
+
+    assert (await states(haproxy))["r1.aa"].weight == 32
+    assert (await stats(haproxy))["lc0", "r1.aa"].maxconn == 9
+
+
+@pytest.mark.parametrize("state", [AdminState.READY, AdminState.DRAIN])
+async def test_only_a_server_in_maintenance_can_be_deleted(
+    haproxy: HaproxyClient, state: AdminState
+) -> None:
+    """Draining is not enough."""
+    await haproxy.execute(AddServer(pool="lc0", server=SPEC))
+    await haproxy.execute(SetServerState(ref=REF, state=state))
+
+    assert isinstance(await haproxy.execute(DelServer(ref=REF)), Rejected)
+    await haproxy.execute(SetServerState(ref=REF, state=AdminState.MAINT))
+    assert await haproxy.execute(DelServer(ref=REF)) == Ok()
+    assert await states(haproxy) == {}
+
+
+async def test_cutting_sessions_of_an_idle_server_is_no_error(haproxy: HaproxyClient) -> None:
+    """There is nothing to cut."""
+    await haproxy.execute(AddServer(pool="lc0", server=SPEC))
+
+    assert await haproxy.execute(ShutdownSessions(ref=REF)) == Ok()
+
+
+@pytest.mark.parametrize(
+    "ref", [ServerRef(pool="lc0", name="nobody"), ServerRef(pool="nowhere", name="nobody")], ids=str
+)
+async def test_commands_about_nobody_are_refused(haproxy: HaproxyClient, ref: ServerRef) -> None:
+    """An unknown server or pool is told as such."""
+    commands = (
+        EnableHealth(ref=ref),
+        SetServerState(ref=ref, state=AdminState.READY),
+        SetServerWeight(ref=ref, weight=1),
+        SetServerMaxconn(ref=ref, maxconn=1),
+        ShutdownSessions(ref=ref),
+        DelServer(ref=ref),
+    )
+
+    replies = [await haproxy.execute(command) for command in commands]
+
+    assert [type(reply) for reply in replies] == [Rejected] * len(commands)
+
+
+async def test_a_server_in_an_unknown_pool_is_refused(haproxy: HaproxyClient) -> None:
+    """Pools cannot be made at runtime."""
+    assert isinstance(await haproxy.execute(AddServer(pool="lc9", server=SPEC)), Rejected)
+
+
+async def test_a_map_is_replaced_whole_and_gets_a_version(haproxy: HaproxyClient) -> None:
+    """What is not in the new version is gone."""
+    await haproxy.replace_map("models.map", (("a", "lc0:a"), ("b", "lc1:b")))
+    first = await map_info(haproxy, "models.map")
+
+    await haproxy.replace_map("models.map", (("c", "lc1:c"),))
+
+    second = await map_info(haproxy, "models.map")
+    assert parse_map(await haproxy.query(ShowMap(file="models.map"))) == (("c", "lc1:c"),)
+    assert (first.entries, second.entries) == (2, 1)
+    assert second.version > first.version
+
+
+async def test_a_map_can_be_emptied(haproxy: HaproxyClient) -> None:
+    """No models, no entries."""
+    await haproxy.replace_map("models.map", (("a", "lc0:a"),))
+
+    assert isinstance(await haproxy.replace_map("models.map", ()), Ok)
+
+    assert parse_map(await haproxy.query(ShowMap(file="models.map"))) == ()
+
+
+async def test_a_prepared_version_is_not_served_before_its_commit(haproxy: HaproxyClient) -> None:
+    """A reader never sees a part of a change."""
+    await haproxy.replace_map("models.map", (("a", "lc0:a"),))
+    prepared = await haproxy.execute(PrepareMap(file="models.map"))
+    assert isinstance(prepared, Ok)
+    assert prepared.version is not None
+
+    await haproxy.execute(
+        AddToMap(file="models.map", version=prepared.version, entries=(("b", "lc1:b"),))
+    )
+
+    before = parse_map(await haproxy.query(ShowMap(file="models.map")))
+    await haproxy.execute(CommitMap(file="models.map", version=prepared.version))
+    after = parse_map(await haproxy.query(ShowMap(file="models.map")))
+    assert (before, after) == ((("a", "lc0:a"),), (("b", "lc1:b"),))
+
+
+async def test_a_large_map_arrives_complete(haproxy: HaproxyClient) -> None:
+    """More than one command's buffer holds."""
+    entries = tuple((f"model-{index:06}", f"lc0:model-{index:06}") for index in range(20_000))
+
+    assert isinstance(await haproxy.replace_map("models.map", entries), Ok)
+
+    assert set(parse_map(await haproxy.query(ShowMap(file="models.map")))) == set(entries)
+
+
+async def test_json_survives_as_a_value(haproxy: HaproxyClient) -> None:
+    """Quotes, braces and backslashes mean nothing to a payload."""
+    value = r'{"object":"list","data":[{"id":"a\/b"}]}'
+
+    await haproxy.replace_map("listing.map", (("models", value),))
+
+    assert parse_map(await haproxy.query(ShowMap(file="listing.map"))) == (("models", value),)
+
+
+@pytest.mark.parametrize(
+    "command", [PrepareMap(file="x.map"), CommitMap(file="models.map", version=99)]
+)
+async def test_maps_and_versions_that_are_not_there_are_refused(
+    haproxy: HaproxyClient, command: PrepareMap | CommitMap
+) -> None:
+    """A map must be there from the start, and a version must be prepared."""
+    assert isinstance(await haproxy.execute(command), Rejected)

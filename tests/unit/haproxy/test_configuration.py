@@ -1,0 +1,106 @@
+"""The configuration as text; how HAProxy acts on it is tested against the real one."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from libs.haproxy.commands import ServerSpec
+from libs.haproxy.config import (
+    Balance,
+    EdgeConfig,
+    PoolConfig,
+    render_base,
+    render_map,
+    render_pools,
+)
+
+CONFIG = EdgeConfig(
+    admin_socket=Path("/run/s/admin.sock"),
+    span_socket=Path("/run/s/span.sock"),
+    host="127.0.0.1",
+    port=8080,
+    stats_port=9090,
+)
+
+
+def test_every_placeholder_is_filled() -> None:
+    """Nothing in angle brackets is left, in messages neither."""
+    text = render_base(CONFIG)
+
+    assert "<" not in text
+    assert "larger than 8388608 bytes" in text
+
+
+def test_the_admin_socket_is_for_its_owner_alone() -> None:
+    """Whoever can write to it owns the proxy."""
+    assert 'stats socket "/run/s/admin.sock" mode 600 level admin' in render_base(CONFIG)
+
+
+def test_tokens_are_not_held_back_and_lost_clients_are_told() -> None:
+    """Both options are what streaming depends on."""
+    text = render_base(CONFIG)
+
+    assert "option http-no-delay" in text
+    assert "option abortonclose" in text
+
+
+def test_a_prompt_is_never_run_twice() -> None:
+    """Only what no replica has seen is tried again."""
+    text = render_base(CONFIG)
+
+    assert "retry-on conn-failure empty-response" in text
+    assert "response-timeout" not in text
+
+
+def test_settings_reach_the_text() -> None:
+    """Each setting stands where HAProxy reads it."""
+    text = render_base(replace(CONFIG, queue_timeout_s=3, trace_ratio=0.25, threads=4))
+
+    assert "timeout queue 3s" in text
+    assert "rand(1000000) lt 250000" in text
+    assert "nbthread 4" in text
+
+
+def test_without_a_stats_port_nobody_listens_for_metrics() -> None:
+    """Metrics are opt-in."""
+    assert "frontend stats" not in render_base(replace(CONFIG, stats_port=None))
+
+
+def test_the_api_does_not_depend_on_where_errors_come_from() -> None:
+    """Each error that HAProxy itself may report has a body in OpenAI's shape."""
+    text = render_base(CONFIG)
+
+    for status in (400, 403, 408, 413, 500, 502, 503, 504):
+        assert f"http-error status {status} content-type application/json" in text
+    assert '"code":"no_replica_available"' in text
+
+
+def test_pools_choose_in_their_own_way() -> None:
+    """A prefix pool hashes consistently and spills a hot key."""
+    text = render_pools(
+        (
+            PoolConfig(name="lc0", balance=Balance.LEAST_LOADED),
+            PoolConfig(name="px0", balance=Balance.PREFIX),
+        )
+    )
+
+    assert text == (
+        "backend lc0 from sluice\n    balance leastconn\n\n"
+        "backend px0 from sluice\n    balance hash var(txn.affinity)\n"
+        "    hash-type consistent\n    hash-balance-factor 150\n"
+    )
+
+
+def test_a_server_on_disk_says_what_it_says_at_runtime() -> None:
+    """A HAProxy that starts alone checks and limits its servers the same way."""
+    spec = ServerSpec(name="r1.aa", number=7, address="127.0.0.1:1", weight=16, maxconn=8)
+
+    text = render_pools((PoolConfig(name="lc0", balance=Balance.LEAST_LOADED, servers=(spec,)),))
+
+    assert f"    server r1.aa {spec.keywords()}\n" in text
+
+
+def test_a_map_file_has_one_entry_in_each_line() -> None:
+    """As HAProxy reads it."""
+    assert render_map((("a", "lc0:a"), ("b", "lc1:b"))) == "a lc0:a\nb lc1:b\n"
