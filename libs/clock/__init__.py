@@ -64,3 +64,13 @@ async def first_of(*events: asyncio.Event) -> asyncio.Event:
     finally:
         for task in waiting:
             task.cancel()
+
+
+async def sleep(clock: Clock, seconds: float) -> None:
+    """Wait until this much time has passed on the clock."""
+    due = asyncio.Event()
+    timer = clock.call_later(seconds, due.set)
+    try:
+        await due.wait()
+    finally:
+        timer.cancel()

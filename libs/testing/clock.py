@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import heapq
 import itertools
 from collections.abc import Callable
@@ -53,9 +52,3 @@ class FakeClock:
             if not timer.cancelled:
                 timer.callback()
         self._now_s = end_s
-
-    async def sleep(self, seconds: float) -> None:
-        """Wait until `advance` has moved the time by this much."""
-        due = asyncio.Event()
-        self.call_later(seconds, due.set)
-        await due.wait()

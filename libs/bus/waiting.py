@@ -1,0 +1,20 @@
+"""Waiting for several views at once."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+from libs.bus.ports import BucketView
+
+
+async def any_changed(views: Sequence[BucketView], *, timeout_s: float) -> bool:
+    """Wait until one of the views changed since its last call; False at the time limit."""
+    waiting = [asyncio.ensure_future(view.changed(timeout_s=timeout_s)) for view in views]
+    try:
+        done, _ = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        return any(task.result() for task in done)
+    finally:
+        for task in waiting:
+            task.cancel()
+        await asyncio.gather(*waiting, return_exceptions=True)

@@ -1,0 +1,108 @@
+"""Ray Serve's REST API in memory: takes the same requests and keeps the same promises.
+
+What it knows was seen on Ray 2.60: a configuration replaces the whole set of applications, needs
+at least one replica for each, and sets their numbers; scale calls take any number from 0 and are
+refused where the application does not exist or does not allow them.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+
+import httpx
+
+
+@dataclass(slots=True)
+class FakeApplication:
+    """One application; `starts` counts how often its replicas were started anew."""
+
+    config: dict[str, object]
+    target: int
+    starts: int = 1
+    status: str = "RUNNING"
+
+
+@dataclass(slots=True)
+class FakeServe:
+    """The dashboard and Serve behind it.
+
+    Attributes:
+        token: what requests must carry; None lets everybody in.
+        reachable: False lets every request fail as a dead process does.
+        building: True keeps new applications without deployments, as while Serve builds them.
+        changes: requests that changed something or tried to.
+    """
+
+    token: str | None = None
+    reachable: bool = True
+    building: bool = False
+    applications: dict[str, FakeApplication] = field(default_factory=dict)
+    changes: list[str] = field(default_factory=list)
+
+    def client(self) -> httpx.AsyncClient:
+        """Return an HTTP client that talks to this fake."""
+        headers = {"Authorization": f"Bearer {self.token}"} if self.token else {}
+        transport = httpx.MockTransport(self._answer)
+        return httpx.AsyncClient(transport=transport, base_url="http://ray", headers=headers)
+
+    def _answer(self, request: httpx.Request) -> httpx.Response:
+        if not self.reachable:
+            raise httpx.ConnectError("connection refused", request=request)
+        if self.token and request.headers.get("Authorization") != f"Bearer {self.token}":
+            return httpx.Response(401, text="Unauthorized: Missing authentication token")
+        if request.method == "GET":
+            return httpx.Response(200, json=self._details())
+        self.changes.append(f"{request.method} {request.url.path}")
+        body = json.loads(request.content)
+        return self._put(body) if request.method == "PUT" else self._scale(request.url.path, body)
+
+    def _details(self) -> dict[str, object]:
+        return {"applications": {name: self._show(app) for name, app in self.applications.items()}}
+
+    def _show(self, app: FakeApplication) -> dict[str, object]:
+        deployments = {"replica": {"name": "replica", "target_num_replicas": app.target}}
+        return {
+            "status": "DEPLOYING" if self.building else app.status,
+            "message": "",
+            "external_scaler_enabled": app.config["external_scaler_enabled"],
+            "deployed_app_config": app.config,
+            "deployments": {} if self.building else deployments,
+        }
+
+    def _put(self, body: dict[str, list[dict[str, object]]]) -> httpx.Response:
+        numbers = {str(app["name"]): _replicas(app) for app in body["applications"]}
+        if any(number < 1 for number in numbers.values()):
+            return httpx.Response(400, text="num_replicas: Input should be greater than 0")
+        configs = {str(app["name"]): app for app in body["applications"]}
+        self.applications = {
+            name: self._deployed(name, config, numbers[name]) for name, config in configs.items()
+        }
+        return httpx.Response(200)
+
+    def _deployed(self, name: str, config: dict[str, object], target: int) -> FakeApplication:
+        before = self.applications.get(name)
+        if before is None:
+            return FakeApplication(config=config, target=target)
+        same = all(before.config[key] == config[key] for key in ("import_path", "args"))
+        return FakeApplication(
+            config=config, target=target, starts=before.starts + (0 if same else 1)
+        )
+
+    def _scale(self, path: str, body: dict[str, int]) -> httpx.Response:
+        name = path.split("/")[4]
+        app = self.applications.get(name)
+        if app is None or self.building:
+            return httpx.Response(404, json={"error": "Application or Deployment not found"})
+        if not app.config["external_scaler_enabled"]:
+            return httpx.Response(412, json={"error": "external_scaler_enabled=false"})
+        app.target = body["target_num_replicas"]
+        return httpx.Response(200)
+
+
+def _replicas(app: dict[str, object]) -> int:
+    match app["deployments"]:
+        case [{"num_replicas": int(number)}]:
+            return number
+        case _:
+            return 1

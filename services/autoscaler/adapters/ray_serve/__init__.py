@@ -1,0 +1,1 @@
+"""Ray Serve through the REST API of the Ray dashboard."""

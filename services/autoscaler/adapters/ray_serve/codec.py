@@ -1,0 +1,117 @@
+"""Ray Serve's REST bodies to and from the domain's words. Pure.
+
+Source: Ray 2.60, ray/serve/schema.py (ServeDeploySchema, ServeInstanceDetails) and
+ray/dashboard/modules/serve/serve_head.py.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from typing import Final
+
+from pydantic import BaseModel, Field, ValidationError
+
+from libs.bus.codec import decode_record, encode
+from libs.contracts.model_spec import ModelSpec
+from libs.errors import TerminalError
+from services.autoscaler.domain.applications import Application, ObservedApplication
+
+DEPLOYMENT: Final = "replica"
+"""The one deployment of every application."""
+
+SPEC_ARGUMENT: Final = "model_spec"
+"""The argument of the application's builder that carries the spec as JSON text."""
+
+
+def render_config(applications: Iterable[Application]) -> bytes:
+    """Render the body of `PUT /api/serve/applications/`.
+
+    Serve's own proxies stay off: clients reach replicas through HAProxy.
+    """
+    return json.dumps(
+        {
+            "proxy_location": "Disabled",
+            "http_options": {"host": "127.0.0.1"},
+            "applications": [_application(app) for app in applications],
+        }
+    ).encode()
+
+
+def render_scale(target: int) -> bytes:
+    """Render the body of a scale call."""
+    return json.dumps({"target_num_replicas": target}).encode()
+
+
+def scale_path(application: str) -> str:
+    """Build the path of an application's scale call."""
+    return f"/api/v1/applications/{application}/deployments/{DEPLOYMENT}/scale"
+
+
+def parse_details(body: bytes) -> tuple[ObservedApplication, ...]:
+    """Parse the answer of `GET /api/serve/applications/`.
+
+    Raises:
+        TerminalError: it is not what Serve of this version answers.
+    """
+    try:
+        details = _Details.model_validate_json(body)
+    except ValidationError as exc:
+        why = exc.errors()[0]
+        raise TerminalError("Ray Serve answered in an unknown form.", why=str(why["msg"])) from exc
+    return tuple(_observed(name, app) for name, app in sorted(details.applications.items()))
+
+
+class _Deployment(BaseModel):
+    target_num_replicas: int
+
+
+class _Config(BaseModel):
+    import_path: str
+    args: dict[str, object] = Field(default_factory=dict)
+
+
+class _Application(BaseModel):
+    status: str
+    message: str = ""
+    external_scaler_enabled: bool = False
+    deployed_app_config: _Config | None = None
+    deployments: dict[str, _Deployment] = Field(default_factory=dict)
+
+
+class _Details(BaseModel):
+    applications: dict[str, _Application]
+
+
+def _application(app: Application) -> dict[str, object]:
+    return {
+        "name": app.name,
+        "route_prefix": None,
+        "import_path": app.import_path,
+        "args": {SPEC_ARGUMENT: encode(app.spec).decode()},
+        "external_scaler_enabled": True,
+        "deployments": [{"name": DEPLOYMENT, "num_replicas": app.target}],
+    }
+
+
+def _observed(name: str, app: _Application) -> ObservedApplication:
+    config, deployment = app.deployed_app_config, app.deployments.get(DEPLOYMENT)
+    return ObservedApplication(
+        name=name,
+        import_path=config.import_path if config else None,
+        spec=_spec(config.args.get(SPEC_ARGUMENT)) if config else None,
+        scaled_from_outside=app.external_scaler_enabled,
+        target=deployment.target_num_replicas if deployment else None,
+        status=app.status,
+        message=app.message,
+    )
+
+
+def _spec(text: object) -> ModelSpec | None:
+    if not isinstance(text, str):
+        return None
+    try:
+        record = decode_record(text.encode())
+    except TerminalError:
+        return None
+    return record if isinstance(record, ModelSpec) else None

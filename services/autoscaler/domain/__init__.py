@@ -1,0 +1,1 @@
+"""Decisions as pure functions: targets, Serve applications, and what is done."""

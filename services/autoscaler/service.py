@@ -1,0 +1,296 @@
+"""The loop: read everything, decide, act on Ray Serve, record; then wait for a change.
+
+Every round starts from the whole present state, so a lost, repeated or reordered event changes
+nothing. Rounds are idempotent: the same state twice gives no action the second time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final, assert_never
+
+from opentelemetry import trace
+from opentelemetry.trace import SpanKind
+
+from libs.bus.leadership import Leadership
+from libs.bus.ports import StateStore
+from libs.clock import Clock, sleep
+from libs.contracts.ids import ModelName
+from libs.contracts.targets import DecidedTarget
+from libs.errors import ControlPlaneError, PeerUnreachableError, TransientError
+from libs.telemetry.context import extract
+from libs.telemetry.logging import get_logger
+from services.autoscaler.domain.applications import (
+    Action,
+    Application,
+    DeployApplications,
+    ObservedApplication,
+    ScaleApplication,
+    plan,
+    serving_part,
+)
+from services.autoscaler.domain.decide import Decision, ScalingState, Signals, decide, is_news
+from services.autoscaler.domain.progress import NOTHING_SEEN, advance
+from services.autoscaler.domain.snapshot import Declared, Memory, Targets, hold_reason, remember
+from services.autoscaler.ports import Applications
+from services.autoscaler.recorder import Recorder
+from services.autoscaler.views import Views, open_views
+
+SETTLE_S: Final = 0.05
+"""Changes that come this close together are one round."""
+
+BUS_RETRY_S: Final = 1.0
+FAILED_STATUSES: Final = ("DEPLOY_FAILED", "UNHEALTHY")
+
+_log = get_logger(__name__)
+_tracer = trace.get_tracer("sluice.autoscaler")
+
+Decided = dict[ModelName, DecidedTarget]
+
+
+class Outcome(StrEnum):
+    """How a round ended."""
+
+    UNCHANGED = "unchanged"
+    CHANGED = "changed"
+    HELD = "held"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """One round in one line.
+
+    Attributes:
+        reason: why nothing was done; empty when it was.
+        actions: what Ray Serve was told.
+        decisions: targets that are new.
+    """
+
+    outcome: Outcome
+    reason: str = ""
+    actions: tuple[str, ...] = ()
+    decisions: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Peers:
+    """Whom the autoscaler works with."""
+
+    store: StateStore
+    applications: Applications
+    recorder: Recorder
+    leadership: Leadership
+    clock: Clock
+
+
+class Autoscaler:
+    """Keeps Ray Serve's applications as models and targets say."""
+
+    def __init__(self, peers: Peers, *, import_path: str, resync_s: float) -> None:
+        """Use peers that somebody else opens and closes; `import_path` builds every application."""
+        self._store = peers.store
+        self._applications = peers.applications
+        self._recorder = peers.recorder
+        self._leadership = peers.leadership
+        self._clock = peers.clock
+        self._import_path = import_path
+        self._resync_s = resync_s
+        self._memory = Memory()
+        self._written: Decided = {}
+        self._progress = NOTHING_SEEN
+        self._said = Report(outcome=Outcome.UNCHANGED)
+        self._failed: frozenset[str] = frozenset()
+        self._rounds = 0
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Reconcile until told to stop, then let another process lead."""
+        async with asyncio.TaskGroup() as tasks:
+            leading = tasks.create_task(self._leadership.run())
+            following = tasks.create_task(self._follow())
+            await stop.wait()
+            leading.cancel()
+            following.cancel()
+        await self._leadership.release()
+
+    async def reconcile(self, views: Views) -> Report:
+        """Go one round and log it in one line."""
+        began = self._clock.now()
+        self._rounds += 1
+        try:
+            report = await self._round(views)
+        except TransientError as exc:
+            report = Report(outcome=Outcome.HELD, reason=str(exc))
+        except ControlPlaneError as exc:
+            report = Report(outcome=Outcome.FAILED, reason=str(exc))
+        self._say(report, self._clock.now() - began)
+        return report
+
+    async def _follow(self) -> None:
+        complained = False
+        while True:
+            try:
+                async with open_views(self._store) as views:
+                    complained = False
+                    await self._follow_views(views)
+            except PeerUnreachableError as exc:
+                if not complained:
+                    _log.warning("bus_views_unavailable", error=str(exc))
+                complained = True
+                await sleep(self._clock, BUS_RETRY_S)
+
+    async def _follow_views(self, views: Views) -> None:
+        while True:
+            await self.reconcile(views)
+            await views.changed(timeout_s=self._resync_s)
+            await sleep(self._clock, SETTLE_S)
+
+    async def _round(self, views: Views) -> Report:
+        declared, targets = views.declared(), views.targets()
+        self._memory = remember(self._memory, declared)
+        held = hold_reason(self._memory, declared, targets)
+        if held or not self._leadership.leads:
+            self._written.clear()
+            return Report(outcome=Outcome.HELD, reason=held or "standby")
+        decided: Decided = {**targets.decided, **self._written}
+        decisions = self._decide(declared, targets, decided, views)
+        observed = await self._applications.observe()
+        self._report_failures(observed)
+        actions = self._plan(declared, decisions, observed)
+        news = {m: d for m, d in decisions.items() if is_news(d, decided.get(m))}
+        if actions or news:
+            await self._change(views, actions, news, decided)
+        await self._finish(views, decisions, decided)
+        return _report(actions, news)
+
+    def _decide(
+        self, declared: Declared, targets: Targets, decided: Decided, views: Views
+    ) -> dict[ModelName, Decision]:
+        ready, now = views.ready(), self._clock.now()
+        decisions = {}
+        for model, spec in sorted(declared.models.items()):
+            last = decided.get(model)
+            signals = Signals(
+                manual=targets.manual.get(model),
+                ready=None if ready is None else ready.get(model, 0),
+            )
+            state = ScalingState(target=last.replicas if last else None)
+            decisions[model] = decide(signals, spec.scaling, state, now)
+        return decisions
+
+    def _plan(
+        self,
+        declared: Declared,
+        decisions: dict[ModelName, Decision],
+        observed: Sequence[ObservedApplication],
+    ) -> list[Action]:
+        desired = [
+            Application(
+                name=model,
+                import_path=self._import_path,
+                spec=serving_part(declared.models[model]),
+                target=decision.target,
+            )
+            for model, decision in decisions.items()
+        ]
+        return plan(desired, observed, unreadable=declared.unreadable)
+
+    async def _change(
+        self,
+        views: Views,
+        actions: Sequence[Action],
+        news: dict[ModelName, Decision],
+        decided: Decided,
+    ) -> None:
+        cause = next((headers for model in news if (headers := views.cause(model))), {})
+        ready = views.ready()
+        with _tracer.start_as_current_span("reconcile", context=extract(cause)) as span:
+            span.set_attribute("sluice.actions", [_text(action) for action in actions])
+            for model, decision in news.items():
+                seen = None if ready is None else ready.get(model, 0)
+                self._written[model] = await self._recorder.decided(
+                    model, decision, decided.get(model), seen
+                )
+            for action in actions:
+                await self._act(action)
+
+    async def _act(self, action: Action) -> None:
+        with _tracer.start_as_current_span(_span_name(action), kind=SpanKind.CLIENT):
+            match action:
+                case DeployApplications():
+                    await self._applications.deploy(action)
+                case ScaleApplication():
+                    await self._applications.scale(action)
+                case _:
+                    assert_never(action)
+
+    async def _finish(
+        self, views: Views, decisions: dict[ModelName, Decision], decided: Decided
+    ) -> None:
+        gone = {model: target for model, target in decided.items() if model not in decisions}
+        await self._recorder.forget(gone)
+        for model in gone:
+            self._written.pop(model, None)
+        ready = views.ready()
+        if ready is None:
+            return
+        current = {m: t for m, t in {**decided, **self._written}.items() if m in decisions}
+        progress, reached = advance(self._progress, current, ready, now=self._clock.now())
+        for one in reached:
+            await self._recorder.reached(one)
+        self._progress = progress
+
+    def _report_failures(self, observed: Sequence[ObservedApplication]) -> None:
+        failed = {app.name: app for app in observed if app.status in FAILED_STATUSES}
+        for name in sorted(failed.keys() - self._failed):
+            app = failed[name]
+            _log.error("application_failed", model=name, status=app.status, why=app.message)
+        self._failed = frozenset(failed)
+
+    def _say(self, report: Report, duration_s: float) -> None:
+        news = report != self._said and (report.outcome, self._said.outcome) != (
+            Outcome.UNCHANGED,
+            Outcome.CHANGED,
+        )
+        self._said = report
+        match report.outcome:
+            case Outcome.FAILED:
+                write = _log.error if news else _log.debug
+            case Outcome.HELD if report.reason != "standby":
+                write = _log.warning if news else _log.debug
+            case _:
+                write = _log.info if news else _log.debug
+        write(
+            "reconcile_done",
+            outcome=report.outcome,
+            reason=report.reason,
+            actions=report.actions,
+            decisions=report.decisions,
+            duration_s=round(duration_s, 6),
+            generation=self._rounds,
+        )
+
+
+def _report(actions: Sequence[Action], news: dict[ModelName, Decision]) -> Report:
+    if not actions and not news:
+        return Report(outcome=Outcome.UNCHANGED)
+    return Report(
+        outcome=Outcome.CHANGED,
+        actions=tuple(_text(action) for action in actions),
+        decisions=tuple(f"{model}={d.target} ({d.reason})" for model, d in news.items()),
+    )
+
+
+def _text(action: Action) -> str:
+    match action:
+        case DeployApplications(changed=changed):
+            return f"deploy {' '.join(changed)}"
+        case ScaleApplication(name=name, target=target):
+            return f"scale {name} to {target}"
+
+
+def _span_name(action: Action) -> str:
+    return "serve.deploy" if isinstance(action, DeployApplications) else "serve.scale"
