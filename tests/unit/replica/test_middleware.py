@@ -1,0 +1,204 @@
+"""What the replica adds around vLLM's application, with a tiny application in vLLM's place."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+
+import pytest
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.sdk.trace.sampling import ALWAYS_ON, ParentBased
+from opentelemetry.trace import SpanKind, StatusCode
+
+from libs.testing.asgi import EchoApp, call
+from services.replica.adapters.http import middleware
+from services.replica.adapters.http.door import HttpDoor
+from services.replica.adapters.http.middleware import ReplicaMiddleware
+
+COMPLETIONS = "/v1/completions"
+PARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+UNSAMPLED = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00"
+
+
+class Subject:
+    """A middleware with its surroundings."""
+
+    def __init__(self, app: EchoApp | None = None) -> None:
+        """Wrap a fresh application."""
+        self.app = app or EchoApp()
+        self.door = HttpDoor()
+        self.exporter = InMemorySpanExporter()
+        provider = TracerProvider(sampler=ParentBased(ALWAYS_ON), shutdown_on_exit=False)
+        provider.add_span_processor(SimpleSpanProcessor(self.exporter))
+        tracer = provider.get_tracer("test")
+        self.middleware = ReplicaMiddleware(self.app, door=self.door, tracer=tracer)
+
+
+async def test_a_request_passes_unchanged() -> None:
+    """Body and answer go through."""
+    subject = Subject()
+
+    answer = await call(subject.middleware, COMPLETIONS, body=b'{"model": "a"}')
+
+    assert (answer.status, answer.body) == (200, b'{"model": "a"}end')
+
+
+async def test_a_body_that_was_checked_reaches_the_application_whole() -> None:
+    """Reading the body for its model takes nothing away."""
+    subject = Subject()
+    body = json.dumps({"model": "a", "prompt": "x" * 5_000}).encode()
+
+    await call(subject.middleware, COMPLETIONS, body=body, headers={"x-sluice-model": "a"})
+
+    assert subject.app.bodies == [body]
+
+
+@pytest.mark.parametrize(
+    "body", [b'{"model": "b"}', b'{"model": "a", "model": "a"}', b'{"model": 1}']
+)
+async def test_a_body_that_names_another_model_is_refused(body: bytes) -> None:
+    """The application never sees it; the answer has OpenAI's shape."""
+    subject = Subject()
+
+    answer = await call(subject.middleware, COMPLETIONS, body=body, headers={"x-sluice-model": "a"})
+
+    assert answer.status == 400
+    assert json.loads(answer.body)["error"]["type"] == "invalid_request_error"
+    assert subject.app.scopes == []
+
+
+async def test_a_body_over_the_limit_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Memory for bodies is bounded."""
+    monkeypatch.setattr(middleware, "BODY_BYTES_MAX", 100)
+    subject = Subject()
+
+    answer = await call(
+        subject.middleware, COMPLETIONS, body=b"x" * 300, headers={"x-sluice-model": "a"}
+    )
+
+    assert answer.status == 413
+    assert subject.app.scopes == []
+
+
+async def test_a_closed_path_is_not_found() -> None:
+    """Administrative paths end here."""
+    subject = Subject()
+
+    answer = await call(subject.middleware, "/v1/load_lora_adapter")
+
+    assert answer.status == 404
+    assert subject.app.scopes == []
+
+
+async def test_a_leaving_replica_fails_its_health_check_but_still_answers() -> None:
+    """The router learns first; whoever is already on the way is served."""
+    subject = Subject()
+    subject.door.leave()
+
+    health = await call(subject.middleware, "/health")
+    answer = await call(subject.middleware, COMPLETIONS)
+
+    assert (health.status, answer.status) == (503, 200)
+
+
+async def test_a_closed_door_refuses_with_retry_after_and_keeps_what_runs() -> None:
+    """New requests are refused, the running one ends whole."""
+    gate = asyncio.Event()
+    subject = Subject(EchoApp(gate=gate))
+    running = asyncio.create_task(call(subject.middleware, COMPLETIONS, body=b"x"))
+    await asyncio.sleep(0)
+
+    subject.door.close()
+    refused = await call(subject.middleware, COMPLETIONS)
+    before = subject.door.in_flight
+    gate.set()
+    kept = await running
+
+    assert (refused.status, refused.headers["retry-after"]) == (503, "1")
+    assert json.loads(refused.body)["error"]["code"] == 503
+    assert (before, kept.body) == (1, b"xend")
+    assert await subject.door.emptied(timeout_s=0.1)
+
+
+async def test_a_request_that_breaks_is_no_longer_counted() -> None:
+    """An error inside does not hold up the drain."""
+    subject = Subject(EchoApp(error=RuntimeError("broken")))
+
+    with pytest.raises(RuntimeError):
+        await call(subject.middleware, COMPLETIONS)
+
+    assert subject.door.in_flight == 0
+    (span,) = subject.exporter.get_finished_spans()
+    assert span.status.status_code is StatusCode.ERROR
+
+
+async def test_emptied_gives_up_at_its_time_limit() -> None:
+    """A drain has a deadline."""
+    door = HttpDoor()
+
+    with door.entered():
+        assert not await door.emptied(timeout_s=0.01)
+
+
+async def test_the_span_continues_the_callers_trace_and_is_passed_on() -> None:
+    """The application's parent is this span, not the caller's."""
+    subject = Subject()
+    headers = {"traceparent": PARENT, "x-sluice-model": "a"}
+
+    await call(subject.middleware, COMPLETIONS, body=b'{"model": "a"}', headers=headers)
+
+    (span,) = subject.exporter.get_finished_spans()
+    assert span.context is not None
+    assert span.parent is not None
+    assert f"{span.parent.span_id:016x}" == "b7ad6b7169203331"
+    passed_on = f"00-{span.context.trace_id:032x}-{span.context.span_id:016x}-01"
+    assert subject.app.header("traceparent") == passed_on
+    assert span.kind is SpanKind.SERVER
+
+
+async def test_the_span_says_what_was_asked_and_when_the_answer_began() -> None:
+    """Attributes follow the GenAI conventions."""
+    subject = Subject()
+
+    await call(
+        subject.middleware, COMPLETIONS, body=b'{"model": "a"}', headers={"x-sluice-model": "a"}
+    )
+
+    (span,) = subject.exporter.get_finished_spans()
+    attributes = dict(span.attributes or {})
+    first_s = attributes.pop("gen_ai.response.time_to_first_chunk")
+    assert isinstance(first_s, float)
+    assert attributes == {
+        "http.request.method": "POST",
+        "url.path": COMPLETIONS,
+        "http.response.status_code": 200,
+        "gen_ai.provider.name": "vllm",
+        "gen_ai.operation.name": "text_completion",
+        "gen_ai.request.model": "a",
+    }
+
+
+async def test_an_unsampled_request_keeps_its_decision() -> None:
+    """What the edge does not trace leaves no span, here or below."""
+    subject = Subject()
+
+    await call(subject.middleware, COMPLETIONS, headers={"traceparent": UNSAMPLED})
+
+    passed_on = subject.app.header("traceparent")
+    assert passed_on is not None
+    assert passed_on.endswith("-00")
+    assert subject.exporter.get_finished_spans() == ()
+
+
+@pytest.mark.parametrize("value", ["", "garbage", "00-0-0-01", "ff" * 40])
+async def test_a_broken_traceparent_begins_a_new_trace(value: str) -> None:
+    """Clients cannot break tracing."""
+    subject = Subject()
+
+    answer = await call(subject.middleware, COMPLETIONS, headers={"traceparent": value})
+
+    (span,) = subject.exporter.get_finished_spans()
+    assert answer.status == 200
+    assert span.parent is None
