@@ -1,8 +1,9 @@
 """Ray Serve's REST API in memory: takes the same requests and keeps the same promises.
 
-What it knows was seen on Ray 2.60: a configuration replaces the whole set of applications, needs
-at least one replica for each, and sets their numbers; scale calls take any number from 0 and are
-refused where the application does not exist or does not allow them.
+What it knows was seen on Ray 2.60: a configuration replaces the whole set of applications and
+needs at least one replica for each; a number in it counts where it differs from the number in the
+configuration before, so that one which scale calls set since then may stay. Scale calls take any
+number from 0 and are refused where the application does not exist or does not allow them.
 """
 
 from __future__ import annotations
@@ -85,8 +86,11 @@ class FakeServe:
         if before is None:
             return FakeApplication(config=config, target=target)
         same = all(before.config[key] == config[key] for key in ("import_path", "args"))
+        keeps = same and _replicas(before.config) == target
         return FakeApplication(
-            config=config, target=target, starts=before.starts + (0 if same else 1)
+            config=config,
+            target=before.target if keeps else target,
+            starts=before.starts + (0 if same else 1),
         )
 
     def _scale(self, path: str, body: dict[str, int]) -> httpx.Response:

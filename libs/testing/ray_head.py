@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import secrets
 import shutil
 import signal
+import subprocess
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager, suppress
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
 import httpx
-import psutil
+import psutil  # type: ignore[import-untyped]
 
 from libs.testing.nats_server import free_port
 
@@ -30,67 +31,64 @@ class RayHead:
     def __init__(self, import_folders: Sequence[Path] = ()) -> None:
         """Choose ports, a token and a folder; replicas can import from `import_folders` as well."""
         # Ray's socket paths end at 107 bytes, so the folder cannot be pytest's.
-        self.folder = Path(tempfile.mkdtemp(prefix="sr-", dir="/tmp"))  # noqa: S108
+        self.folder = Path(tempfile.mkdtemp(prefix="sr-", dir="/tmp"))
         self.token_file = self.folder / "token"
         self.token = secrets.token_hex(32)
         self.token_file.touch(mode=0o600)
         self.token_file.write_text(self.token)
         self._import_folders = import_folders
         self._ports = [free_port() for _ in range(4)]
-        self._head: asyncio.subprocess.Process | None = None
+        self._head: subprocess.Popen[bytes] | None = None
 
     @property
     def dashboard_url(self) -> str:
         """Where the dashboard listens."""
         return f"http://127.0.0.1:{self._ports[1]}"
 
-    async def start(self) -> None:
+    def start(self) -> None:
         """Start it and wait until the dashboard knows about Serve."""
         with (self.folder / "ray.log").open("ab") as log:
-            self._head = await asyncio.create_subprocess_exec(
-                *self._command(),
+            self._head = subprocess.Popen(
+                self._command(),
                 env=self._environment(),
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
             )
-        async with asyncio.timeout(START_TIMEOUT_S):
-            await self._wait_answering()
+        self._wait_answering()
 
-    async def kill(self) -> None:
+    def kill(self) -> None:
         """End every process of the node at once."""
         for process in self._processes():
             with suppress(psutil.NoSuchProcess):
                 process.send_signal(signal.SIGKILL)
-        await self._ended()
-
-    async def stop(self) -> None:
-        """End the node politely, then whatever of it is left, and remove its folder."""
-        if self._head is not None and self._head.returncode is None:
-            self._head.terminate()
-            with suppress(TimeoutError):
-                async with asyncio.timeout(STOP_TIMEOUT_S):
-                    await self._head.wait()
-        await self.kill()
-        shutil.rmtree(self.folder, ignore_errors=True)
-
-    async def _ended(self) -> None:
         if self._head is not None:
-            await self._head.wait()
+            self._head.wait()
             self._head = None
+
+    def stop(self) -> None:
+        """End the node politely, then whatever of it is left, and remove its folder."""
+        if self._head is not None:
+            self._head.terminate()
+            with suppress(subprocess.TimeoutExpired):
+                self._head.wait(STOP_TIMEOUT_S)
+        self.kill()
+        shutil.rmtree(self.folder, ignore_errors=True)
 
     def _processes(self) -> list[psutil.Process]:
         """Find this node's processes: they carry its folder in their command or environment."""
         mark, own = str(self.folder), os.getpid()
         return [p for p in psutil.process_iter() if p.pid != own and mark in _words(p)]
 
-    async def _wait_answering(self) -> None:
+    def _wait_answering(self) -> None:
         headers = {"Authorization": f"Bearer {self.token}"}
-        async with httpx.AsyncClient(headers=headers, trust_env=False, timeout=30.0) as http:
-            while not await _answers(http, f"{self.dashboard_url}/api/serve/applications/"):
+        deadline = time.monotonic() + START_TIMEOUT_S
+        with httpx.Client(headers=headers, trust_env=False, timeout=30.0) as http:
+            while not _answers(http, f"{self.dashboard_url}/api/serve/applications/"):
                 assert self._head is not None
-                assert self._head.returncode is None, f"ray ended: see {self.folder}/ray.log"
-                await asyncio.sleep(0.2)
+                assert self._head.poll() is None, f"ray ended: see {self.folder}/ray.log"
+                assert time.monotonic() < deadline, f"ray is too slow: see {self.folder}/ray.log"
+                time.sleep(0.2)
 
     def _command(self) -> list[str]:
         port, dashboard, client, agent = self._ports
@@ -131,20 +129,20 @@ class RayHead:
         }
 
 
-@asynccontextmanager
-async def ray_head(import_folders: Sequence[Path] = ()) -> AsyncIterator[RayHead]:
+@contextmanager
+def ray_head(import_folders: Sequence[Path] = ()) -> Iterator[RayHead]:
     """Run a head node while the body runs."""
     head = RayHead(import_folders)
     try:
-        await head.start()
+        head.start()
         yield head
     finally:
-        await head.stop()
+        head.stop()
 
 
-async def _answers(http: httpx.AsyncClient, url: str) -> bool:
+def _answers(http: httpx.Client, url: str) -> bool:
     try:
-        return (await http.get(url)).is_success
+        return http.get(url).is_success
     except httpx.TransportError:
         return False
 
