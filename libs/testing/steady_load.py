@@ -72,10 +72,15 @@ def _ask(client: httpx.Client, body: dict[str, object]) -> Outcome:
     started, status, replica = time.time(), None, None
     try:
         with client.stream("POST", "/v1/completions", json=body) as reply:
-            status, replica = reply.status_code, reply.headers.get("x-sluice-replica")
+            status, replica = reply.status_code, _replica_id(reply.headers.get("x-sluice-replica"))
             lines = list(reply.iter_lines())
     except httpx.HTTPError as exc:
         return Outcome(at=started, status=status, replica=replica, whole=False, error=repr(exc))
     whole = status == httpx.codes.OK and "data: [DONE]" in lines
     error = "" if whole else " ".join(lines)[:300]
     return Outcome(at=started, status=status, replica=replica, whole=whole, error=error)
+
+
+def _replica_id(server: str | None) -> str | None:
+    """Return the replica of a server's name, `<replica_id>.<incarnation>`."""
+    return server.partition(".")[0] if server else None

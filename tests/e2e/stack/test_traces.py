@@ -5,14 +5,13 @@ from pathlib import Path
 
 import httpx
 
-from libs.telemetry.otlp_json import FinishedSpan, read_spans
+from libs.telemetry.otlp_json import Span, read_spans
 from libs.testing.local_stack import LocalStack, wait_until
 
 
-def spans_of(traces: Path, trace_id: str) -> dict[str, FinishedSpan]:
+def spans_of(traces: Path, trace_id: str) -> dict[str, Span]:
     """Return the spans of one trace by name."""
-    found = [span for path in traces.glob("*.jsonl") for span in read_spans(path)]
-    return {span.name: span for span in found if span.trace_id == trace_id}
+    return {span.name: span for span in read_spans(traces) if span.trace_id == trace_id}
 
 
 def test_a_request_is_one_tree_from_edge_to_engine(stack: LocalStack) -> None:
@@ -43,7 +42,7 @@ def test_control_plane_changes_are_traced_too(stack: LocalStack) -> None:
     """A replica that becomes ready and the routing that follows share a trace."""
     traces = stack.var / "traces"
 
-    found = [span for path in traces.glob("*.jsonl") for span in read_spans(path)]
+    found = read_spans(traces)
 
     ready = {span.trace_id for span in found if span.service == "replica"}
     applied = {span.trace_id for span in found if span.service == "router-config"}
