@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-SKIPPED_FOLDERS = frozenset({".git", ".venv", "var", "__pycache__", "node_modules"})
-CACHE_FOLDER = re.compile(r"\.\w+_cache$|\.hypothesis$|\.venv\..*$|bazel-.*$")
+SKIPPED_FOLDERS = frozenset({"var", "__pycache__", "node_modules"})
+# Other hidden folders are caches, environments, and git's own.
+HIDDEN_BUT_OURS = frozenset({".ci"})
 TEXT_SUFFIXES = frozenset(
     {"", ".py", ".md", ".bzl", ".bazel", ".sh", ".toml", ".ini", ".yaml", ".yml", ".cfg", ".lua",
      ".in", ".lock", ".json", ".conf", ".txt"}
@@ -66,10 +67,14 @@ def read(root: Path) -> list[File]:
 
 def _walk(root: Path) -> Iterator[Path]:
     for folder, folders, names in os.walk(root):
-        folders[:] = [
-            name for name in folders if name not in SKIPPED_FOLDERS and not CACHE_FOLDER.match(name)
-        ]
+        folders[:] = [name for name in folders if _is_ours(name)]
         yield from (Path(folder, name) for name in names if not Path(folder, name).is_symlink())
+
+
+def _is_ours(folder: str) -> bool:
+    if folder.startswith("."):
+        return folder in HIDDEN_BUT_OURS
+    return folder not in SKIPPED_FOLDERS
 
 
 def _read_file(root: Path, path: Path) -> File:
