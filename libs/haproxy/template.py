@@ -26,7 +26,8 @@ defaults sluice
     option http-no-delay
     # A replica learns within a millisecond that its client is gone.
     option abortonclose
-    # Only what no replica has seen is tried again: a prompt never runs twice.
+    # Tried again is what never reached a replica, or whose replica died before its first byte;
+    # never what a living replica may still work on.
     option redispatch 1
     retry-on conn-failure empty-response
     retries 2

@@ -68,6 +68,7 @@ class FakeReplica:
         active: requests that are being answered now.
         completed: requests that were answered whole.
         left_at: monotonic times in seconds at which clients left early.
+        connections_count: connections accepted so far, for health checks too.
     """
 
     name: str
@@ -76,6 +77,7 @@ class FakeReplica:
     active: int = 0
     completed: int = 0
     left_at: list[float] = field(default_factory=list)
+    connections_count: int = 0
     seen: list[SeenRequest] = field(default_factory=list)
     _server: asyncio.Server | None = None
     _connections: set[asyncio.StreamWriter] = field(default_factory=set)
@@ -104,6 +106,7 @@ class FakeReplica:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._connections.add(writer)
+        self.connections_count += 1
         self._idle.clear()
         try:
             while (request := await _read_request(reader)) is not None:

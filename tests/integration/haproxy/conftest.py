@@ -1,0 +1,86 @@
+"""A real HAProxy with two models in front of fake replicas; no bus, no router-config."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from libs.haproxy.commands import ServerSpec
+from libs.haproxy.config import Balance, EdgeConfig, PoolConfig
+from libs.testing.fake_replica import FakeReplica, fake_replica
+from libs.testing.free_port import free_port
+from libs.testing.real_haproxy import RealHaproxy, real_haproxy, short_folder
+
+ROUTES = (
+    ("m", "lc0:m"),
+    ("default", "lc0:m"),
+    ("org/model", "lc0:m"),
+    ("empty", "lc1:empty"),
+    ("p", "px0:p"),
+)
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """Offer a folder whose path is short enough for sockets."""
+    with short_folder() as made:
+        yield made
+
+
+@pytest.fixture
+async def replica() -> AsyncIterator[FakeReplica]:
+    """Run the first replica of model `m`, which takes two requests at once."""
+    async with fake_replica("r1") as running:
+        yield running
+
+
+@pytest.fixture
+async def second() -> AsyncIterator[FakeReplica]:
+    """Run another replica."""
+    async with fake_replica("r2") as running:
+        yield running
+
+
+@pytest.fixture
+async def edge(
+    folder: Path, replica: FakeReplica, second: FakeReplica
+) -> AsyncIterator[RealHaproxy]:
+    """Run HAProxy: `m` has one replica, `p` has both, `empty` has none."""
+    config = EdgeConfig(
+        admin_socket=folder / "admin.sock",
+        span_socket=folder / "span.sock",
+        host="127.0.0.1",
+        port=free_port(),
+        stats_port=None,
+        queue_timeout_s=1,
+        body_bytes_max=1_000_000,
+    )
+    one, two = (
+        ServerSpec(
+            name=f"{each.name}.aa",
+            number=number,
+            address=str(each.endpoint),
+            weight=16,
+            maxconn=2,
+        )
+        for number, each in ((101, replica), (102, second))
+    )
+    pools = (
+        PoolConfig(name="lc0", balance=Balance.LEAST_LOADED, servers=(one,)),
+        PoolConfig(name="lc1", balance=Balance.LEAST_LOADED),
+        PoolConfig(name="px0", balance=Balance.PREFIX, servers=(one, two)),
+    )
+    async with real_haproxy(config, pools, routes=ROUTES) as running:
+        yield running
+
+
+@pytest.fixture
+async def http(edge: RealHaproxy) -> AsyncIterator[httpx.AsyncClient]:
+    """Offer a client of the edge."""
+    async with httpx.AsyncClient(
+        base_url=f"http://127.0.0.1:{edge.config.port}", timeout=20
+    ) as client:
+        yield client
