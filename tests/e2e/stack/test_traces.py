@@ -25,7 +25,7 @@ def test_a_request_is_one_tree_from_edge_to_engine(stack: LocalStack) -> None:
     ).raise_for_status()
 
     traces = stack.var / "traces"
-    names = {"edge", "replica", "llm_request"}
+    names = {"edge", "replica", "engine"}
     wait_until(
         lambda: names <= spans_of(traces, trace_id).keys(), timeout_s=15, what="the trace's spans"
     )
@@ -33,9 +33,9 @@ def test_a_request_is_one_tree_from_edge_to_engine(stack: LocalStack) -> None:
     spans = spans_of(traces, trace_id)
     assert spans["edge"].parent_span_id == client_span
     assert spans["replica"].parent_span_id == spans["edge"].span_id
-    assert spans["llm_request"].parent_span_id == spans["replica"].span_id
-    assert spans["llm_request"].attributes["gen_ai.usage.output_tokens"] == 4
-    assert spans["edge"].start_s <= spans["replica"].start_s <= spans["llm_request"].end_s
+    assert spans["engine"].parent_span_id == spans["replica"].span_id
+    assert spans["engine"].attributes["gen_ai.usage.output_tokens"] == 4
+    assert spans["edge"].start_s <= spans["replica"].start_s <= spans["engine"].end_s
 
 
 def test_control_plane_changes_are_traced_too(stack: LocalStack) -> None:

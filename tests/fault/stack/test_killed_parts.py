@@ -28,16 +28,16 @@ def routed(stack: LocalStack) -> bool:
     return done.code == 0 and '"degraded": ""' in done.out and len(stack.ready()) == 2
 
 
-@pytest.mark.parametrize("process", ["router-config", "nats", "autoscaler"])
-def test_a_killed_control_plane_process_costs_no_request(stack: LocalStack, process: str) -> None:
+@pytest.mark.parametrize("name", ["router-config", "nats", "autoscaler"])
+def test_a_killed_control_plane_process_costs_no_request(stack: LocalStack, name: str) -> None:
     """HAProxy and the replicas serve from what they know; supervisord brings the process back."""
-    before, proxy = stack.pid_of(process), stack.status()["haproxy"]
+    before, proxy = stack.pid_of(name), stack.status()["haproxy"]
 
     with steady_load(stack.api_url, model="smollm2") as load:
         kill(before)
-        wait_until(lambda: routed(stack), timeout_s=BACK_S + 5, what=f"{process} to come back")
+        wait_until(lambda: routed(stack), timeout_s=BACK_S + 5, what=f"{name} to come back")
 
-    assert stack.pid_of(process) not in {0, before}
+    assert stack.pid_of(name) not in {0, before}
     assert stack.status()["haproxy"] == proxy
     assert load.outcomes
     assert load.failed() == []
