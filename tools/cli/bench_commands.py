@@ -10,11 +10,16 @@ import typer
 
 from libs.contracts.model_spec import ModelSpec
 from libs.engine.default_model import make_ready
+from tools.bench.load.command import View, load_command
+from tools.bench.load.options import DEFAULT_CLIENTS, LoadOptions
+from tools.bench.load.plan import Endpoint
+from tools.bench.load.traces import TraceFormat
 from tools.bench.startup import Startup, measure_startup
-from tools.cli.console import out, step
+from tools.cli.console import err, out, step
 from tools.cli.models_yaml import load_models
 from tools.cli.settings import CliSettings
 from tools.cli.stack.locate import ROOT, here
+from tools.cli.stack.record import require
 
 app = typer.Typer(help="Measure, on this machine.", no_args_is_help=True)
 
@@ -46,6 +51,93 @@ def startup(
             f"first token: plain vLLM {each.plain_vllm_s:.1f} s, sluice {each.sluice_s:.1f} s, "
             f"difference {each.difference_s:.1f} s"
         )
+
+
+@app.command()
+def load(
+    *,
+    url: Annotated[str | None, typer.Option(help="The server.  [default: this stack's]")] = None,
+    model: Annotated[str | None, typer.Option(help="A name that the server lists.")] = None,
+    endpoint: Annotated[Endpoint, typer.Option(help="Which API is asked.")] = Endpoint.CHAT,
+    stream: Annotated[bool, typer.Option(help="Ask for answers token by token.")] = True,
+    clients: Annotated[
+        int | None, typer.Option(help=f"Closed loop with N clients.  [default: {DEFAULT_CLIENTS}]")
+    ] = None,
+    rate: Annotated[
+        float | None, typer.Option(help="Open loop: requests a second, at random times.")
+    ] = None,
+    trace: Annotated[Path | None, typer.Option(help="Open loop: replay this trace.")] = None,
+    trace_format: Annotated[
+        TraceFormat | None, typer.Option("--format", help="The trace's.  [default: by suffix]")
+    ] = None,
+    speed: Annotated[float, typer.Option(help="Replay the trace so many times as fast.")] = 1.0,
+    prompt_tokens: Annotated[
+        str, typer.Option(help="N, uniform:LOW:HIGH, lognormal:MEAN:SIGMA or exponential:MEAN.")
+    ] = "128",
+    output_tokens: Annotated[str, typer.Option(help="The same, for answers.")] = "64",
+    prompt_tokens_max: Annotated[int | None, typer.Option(help="Cut longer prompts.")] = None,
+    output_tokens_max: Annotated[int | None, typer.Option(help="Cut longer answers.")] = None,
+    shared_prefix_tokens: Annotated[int, typer.Option(help="Every prompt's first words.")] = 0,
+    body_bytes_min: Annotated[int, typer.Option(help="Fill shorter bodies up to this.")] = 0,
+    exact_output: Annotated[
+        bool | None,
+        typer.Option(help="Ask for exact lengths as vLLM can.  [default: if the server is vLLM]"),
+    ] = None,
+    seed: Annotated[int, typer.Option(help="The same seed sends the same requests.")] = 0,
+    warmup_s: Annotated[float, typer.Option(help="Send so long before measuring.")] = 0.0,
+    duration_s: Annotated[
+        float | None, typer.Option(help="Measure so long.  [default: 30, or the whole trace]")
+    ] = None,
+    requests: Annotated[int | None, typer.Option(help="Send so many after the warm-up.")] = None,
+    slo_ttft_s: Annotated[float | None, typer.Option(help="Goodput: first token by then.")] = None,
+    slo_itl_s: Annotated[
+        float | None, typer.Option(help="Goodput: an answer's mean time between tokens.")
+    ] = None,
+    header: Annotated[
+        list[str] | None, typer.Option(help="'Name: value' for every request; repeatable.")
+    ] = None,
+    timeout_s: Annotated[float, typer.Option(help="For one whole answer.")] = 300.0,
+    drain_s: Annotated[float, typer.Option(help="For the answers under way at the end.")] = 60.0,
+    processes: Annotated[int, typer.Option(help="Generator processes.")] = 1,
+    plot: Annotated[Path | None, typer.Option(help="Write PNG pictures into this folder.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Send load to a server and measure what its users would feel.
+
+    Exit code 0: the figures are sound; 1: the generator was the limit, and why; 2: bad input.
+    """
+    options = LoadOptions(
+        url=url,
+        model=model,
+        endpoint=endpoint,
+        stream=stream,
+        exact_output=exact_output,
+        headers=header or (),
+        clients=clients,
+        rate=rate,
+        trace=trace,
+        trace_format=trace_format,
+        speed=speed,
+        prompt_tokens=prompt_tokens,
+        output_tokens=output_tokens,
+        prompt_tokens_max=prompt_tokens_max,
+        output_tokens_max=output_tokens_max,
+        shared_prefix_tokens=shared_prefix_tokens,
+        body_bytes_min=body_bytes_min,
+        seed=seed,
+        warmup_s=warmup_s,
+        duration_s=duration_s,
+        requests=requests,
+        slo_ttft_s=slo_ttft_s,
+        slo_itl_s=slo_itl_s,
+        timeout_s=timeout_s,
+        drain_s=drain_s,
+        processes=processes,
+    )
+    view = View(out=out, err=err, as_json=as_json, plots=plot)
+    raise typer.Exit(
+        load_command(options, view, stack_url=lambda: require(here(CliSettings()).record).api_url)
+    )
 
 
 def _startup_round(number: int, spec: ModelSpec, model: Path, timeout_s: float) -> Startup:

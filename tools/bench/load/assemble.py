@@ -102,6 +102,7 @@ def _generator(
             (samples.column("started_s") - samples.column("intended_s"))[counted]
         ),
         loop_lag=statistics.quantiles(lags),
+        niceness=max(shard.niceness for shard in shards),
         connections=sum(shard.connections for shard in shards),
         held=sum(shard.held for shard in shards),
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from array import array
 from collections.abc import Callable
@@ -105,6 +106,7 @@ async def drive(
         over_s=dispatcher.clock(),
         effort=watch.effort(),
         loop_lags_s=watch.lags_s,
+        niceness=os.getpriority(os.PRIO_PROCESS, 0),
         connections=dispatcher.pool.opened,
         held=sender.held,
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Final
 
@@ -215,6 +215,10 @@ class LoadPlan:
             raise UsageError("the run has no end; give --duration-s or --requests")
         if self.extent.requests is not None and self.extent.requests < self.processes:
             raise UsageError("fewer requests than processes; lower --processes")
+
+    def with_target(self, target: Target) -> LoadPlan:
+        """Return the same plan for another target."""
+        return replace(self, target=target)
 
 
 def _ends(extent: Extent) -> bool:

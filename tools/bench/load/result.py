@@ -118,6 +118,8 @@ class Generator:
             where the kernel does not say.
         send_lag: from a request's intended time to the moment the generator turned to it.
         loop_lag: lateness of the event loop, probed all the time.
+        niceness: of its processes; -10 where the user may ask for it, so that a server on the same
+            CPUs does not hold the clock up.
         held: requests that waited for a file descriptor.
     """
 
@@ -128,6 +130,7 @@ class Generator:
     waited_ratio: float | None
     send_lag: Quantiles | None
     loop_lag: Quantiles | None
+    niceness: int
     connections: int
     held: int
 

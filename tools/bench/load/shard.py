@@ -49,6 +49,7 @@ class ShardResult:
         over_s: when the last answer ended, in seconds from the start.
         effort: over the measured window; None when the run ended before the window began.
         loop_lags_s: how late the event loop was, probed all the time.
+        niceness: the process's, below 0 where this user may ask for that.
         held: requests that waited because the process had no file descriptor left for them.
     """
 
@@ -57,5 +58,6 @@ class ShardResult:
     over_s: float
     effort: Effort | None
     loop_lags_s: array[float]
+    niceness: int
     connections: int
     held: int

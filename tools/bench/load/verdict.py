@@ -54,8 +54,9 @@ def _reasons(
             f"{limits.utilisation_ratio_max:.0%} is sound; use more --processes, or less load"
         )
     allowed_s = _lag_allowed_s(latency, limits)
-    yield from _late("sent requests", generator.send_lag, allowed_s)
-    yield from _late("read the clock", generator.loop_lag, allowed_s)
+    advice = _advice(generator, limits)
+    yield from _late("sent requests", generator.send_lag, allowed_s, advice)
+    yield from _late("read the clock", generator.loop_lag, allowed_s, advice)
     if generator.held:
         yield (
             f"{generator.held} requests waited for a file descriptor of the generator; "
@@ -69,12 +70,18 @@ def _lag_allowed_s(latency: Latency, limits: Limits) -> float:
     return max(limits.lag_s_max, relative_s)
 
 
-def _late(what: str, lag: Quantiles | None, allowed_s: float) -> Iterator[str]:
+def _advice(generator: Generator, limits: Limits) -> str:
+    waited = generator.waited_ratio
+    if waited is not None and waited > limits.waited_ratio_warn:
+        return f"it waited for a CPU during {waited:.0%} of the time: give it one of its own"
+    return "use more --processes, or less load"
+
+
+def _late(what: str, lag: Quantiles | None, allowed_s: float, advice: str) -> Iterator[str]:
     if lag is not None and lag.p99_s > allowed_s:
         yield (
             f"the generator {what} {lag.p99_s * 1000:.1f} ms late (p99), at most "
-            f"{allowed_s * 1000:.1f} ms is sound here; use more --processes, less load, or a CPU "
-            "that the server does not take"
+            f"{allowed_s * 1000:.1f} ms is sound here; {advice}"
         )
 
 
