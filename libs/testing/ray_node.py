@@ -127,9 +127,8 @@ class RayNode:
     def driver_environment(self) -> dict[str, str]:
         """Return what a process needs to connect to this node as a driver."""
         own = self._own_environment()
-        return {name: own[name] for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN_PATH")} | {
-            "RAY_ADDRESS": self.address
-        }
+        names = ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN_PATH", "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER")
+        return {name: own[name] for name in names} | {"RAY_ADDRESS": self.address}
 
     @property
     def _token_file(self) -> Path:
