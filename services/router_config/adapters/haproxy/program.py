@@ -96,6 +96,8 @@ class HaproxyProgram:
             _require_free(*self._launch.api)
         self._unwatch()
         pid = self._spawn(replace)
+        if replace is None:
+            self._launch.pid_file.write_text(f"{pid}\n")
         try:
             async with asyncio.timeout(self._launch.start_timeout_s):
                 await self._until_answering(pid)
