@@ -22,6 +22,7 @@ from libs.contracts.model_spec import ModelSpec
 from libs.engine.arguments import Executor, api_server_arguments, engine_environment
 from libs.engine.memory import check_memory
 from libs.engine.sources import ModelSource, resolve_source
+from libs.engine.threads import worker_threads
 from libs.engine.version import SLUICE_VERSION
 from libs.telemetry.logging import get_logger
 from libs.telemetry.tracing import otlp_target
@@ -29,6 +30,7 @@ from services.replica.domain.load import Load, StepSample
 from services.replica.domain.statements import EngineFacts
 
 if TYPE_CHECKING:
+    from vllm.config import VllmConfig
     from vllm.v1.engine.async_llm import AsyncLLM
 
     from services.replica.adapters.vllm.load_logger import LoadGauge
@@ -95,7 +97,7 @@ async def running_engine(launch: Launch) -> AsyncIterator[tuple[VllmEngine, Any]
         UsageError: the model is not there or does not fit into memory; told within a second.
     """
     arguments = await asyncio.to_thread(_prepare, launch)
-    llm, gauge, facts = await asyncio.to_thread(_start, arguments, launch.placement)
+    llm, gauge, facts = await asyncio.to_thread(_start, arguments, launch)
     try:
         _log.info("engine_started", executor=facts.executor)
         _install_tracing(llm, launch)
@@ -116,6 +118,8 @@ def _prepare(launch: Launch) -> Namespace:
 def _set_environment(launch: Launch, source: ModelSource) -> None:
     """Set what vLLM's processes read; this process belongs to one replica alone."""
     os.environ.update(engine_environment(launch.spec, is_local=source.is_local))
+    if launch.placement.executor is Executor.MULTIPROCESSING:
+        os.environ["OMP_NUM_THREADS"] = str(_threads(launch))
     if launch.placement.ray_address is not None:
         os.environ["RAY_ADDRESS"] = launch.placement.ray_address
     if (target := otlp_target(os.environ)) is not None:
@@ -132,17 +136,14 @@ def _parse(words: list[str]) -> Namespace:
     return parsed
 
 
-def _start(arguments: Namespace, placement: Placement) -> tuple[AsyncLLM, LoadGauge, EngineFacts]:
-    from vllm.engine.arg_utils import AsyncEngineArgs
+def _start(arguments: Namespace, launch: Launch) -> tuple[AsyncLLM, LoadGauge, EngineFacts]:
     from vllm.usage.usage_lib import UsageContext
     from vllm.v1.engine.async_llm import AsyncLLM
     from vllm.v1.executor import Executor as VllmExecutor
 
     from services.replica.adapters.vllm.load_logger import LoadGauge
 
-    usage = UsageContext.OPENAI_API_SERVER
-    config = AsyncEngineArgs.from_cli_args(arguments).create_engine_config(usage)
-    config.parallel_config.placement_group = placement.placement_group
+    config = _configure(arguments, launch)
     executor = VllmExecutor.get_class(config)
     gauge = LoadGauge()
     _log.info("engine_configured", executor=executor.__name__)
@@ -150,11 +151,30 @@ def _start(arguments: Namespace, placement: Placement) -> tuple[AsyncLLM, LoadGa
         vllm_config=config,
         executor_class=executor,
         log_stats=True,
-        usage_context=usage,
+        usage_context=UsageContext.OPENAI_API_SERVER,
         log_requests=False,
         stat_loggers=[gauge.logger],
     )
     return llm, gauge, EngineFacts(executor=executor.__name__, versions=_versions())
+
+
+def _configure(arguments: Namespace, launch: Launch) -> VllmConfig:
+    from vllm.engine.arg_utils import AsyncEngineArgs
+    from vllm.usage.usage_lib import UsageContext
+
+    usage = UsageContext.OPENAI_API_SERVER
+    config = AsyncEngineArgs.from_cli_args(arguments).create_engine_config(usage)
+    config.parallel_config.placement_group = launch.placement.placement_group
+    threads = _threads(launch)
+    if threads > 1 and launch.placement.executor is Executor.RAY:
+        # Ray sets this to 1 before vLLM could; a changed environment costs a fresh worker process.
+        environment = {"env_vars": {"OMP_NUM_THREADS": str(threads)}}
+        config.parallel_config.ray_runtime_env = environment
+    return config
+
+
+def _threads(launch: Launch) -> int:
+    return worker_threads(launch.spec, cpus=len(os.sched_getaffinity(0))) or 1
 
 
 async def _application(llm: AsyncLLM, arguments: Namespace) -> Any:  # noqa: ANN401 - an ASGI application
