@@ -24,8 +24,14 @@ START_TIMEOUT_S: Final = 60.0
 STOP_TIMEOUT_S: Final = 10.0
 REQUEST_TIMEOUT_S: Final = 30.0
 
-_ROOT: Final = Path(__file__).resolve().parents[2]
+_ROOT: Final = Path(__file__).absolute().parents[2]
 _MARK: Final = "SLUICE_TEST_RAY_NODE"
+
+
+def _import_path() -> str:
+    """Return this process's own, which Bazel may have given it, behind ours."""
+    own = [str(_ROOT), str(_ROOT / "libs" / "engine" / "plugin")]
+    return os.pathsep.join(dict.fromkeys([*own, *(folder for folder in sys.path if folder)]))
 
 
 class RayNode:
@@ -140,7 +146,7 @@ class RayNode:
             self._token_file.write_text(secrets.token_hex(32))
         return {
             _MARK: self._mark,
-            "PYTHONPATH": f"{_ROOT}:{_ROOT / 'libs' / 'engine' / 'plugin'}",
+            "PYTHONPATH": _import_path(),
             "RAY_AUTH_MODE": "token",
             "RAY_AUTH_TOKEN_PATH": str(self._token_file),
             # Otherwise Ray replaces 127.0.0.1 by the machine's address.

@@ -38,11 +38,16 @@ if __name__ == "__main__":
 """
 
 
+def with_plugin() -> str:
+    """Return this test's import path, the plugin's folder first."""
+    return os.pathsep.join([str(PLUGIN), *(folder for folder in sys.path if folder)])
+
+
 def run(code: str, **environment: str) -> str:
     """Run code with the plugin on the path, and return its last line."""
     done = subprocess.run(
         [sys.executable, "-c", code],
-        env={**os.environ, "PYTHONPATH": f"{ROOT}:{PLUGIN}", **environment},
+        env={**os.environ, "PYTHONPATH": with_plugin(), **environment},
         capture_output=True,
         text=True,
         check=True,
@@ -70,7 +75,7 @@ def test_a_child_ends_with_a_parent_that_is_killed(tmp_path: Path) -> None:
     script.write_text(PARENT)
     parent = subprocess.Popen(
         [sys.executable, str(script)],
-        env={**os.environ, "PYTHONPATH": str(PLUGIN)},
+        env={**os.environ, "PYTHONPATH": with_plugin()},
         stdout=subprocess.PIPE,
     )
     assert parent.stdout is not None
