@@ -109,15 +109,43 @@ def installed(
     return {name: present[name] for name in wanted}
 
 
-def needs(dist: importlib.metadata.Distribution, extras: Iterable[str]) -> Iterator[str]:
-    """Yields the keys of the distributions that this one asks for."""
+def needs(
+    dist: importlib.metadata.Distribution, extras: Iterable[str]
+) -> Iterator[tuple[str, set[str]]]:
+    """Yields the distributions that this one asks for with these extras, and their extras."""
     from packaging.requirements import Requirement
 
     for text in dist.requires or []:
         wanted = Requirement(text)
         marker = wanted.marker
         if marker is None or any(marker.evaluate({"extra": extra}) for extra in ("", *extras)):
-            yield key(wanted.name)
+            yield key(wanted.name), wanted.extras
+
+
+def extras_in_use(
+    dists: Mapping[str, importlib.metadata.Distribution], wanted: Mapping[str, Locked]
+) -> dict[str, set[str]]:
+    """Returns the extras that the lock, or any distribution in it, asks for."""
+    extras = {name: set(lock.extras) for name, lock in wanted.items()}
+    waiting = list(dists)
+    while waiting:
+        name = waiting.pop()
+        for need, asked in needs(dists[name], extras[name]):
+            if need in dists and not asked <= extras[need]:
+                extras[need] |= asked
+                waiting.append(need)
+    return extras
+
+
+def dependencies(
+    dists: Mapping[str, importlib.metadata.Distribution], wanted: Mapping[str, Locked]
+) -> dict[str, set[str]]:
+    """Returns, for every distribution, those of the lock that it needs."""
+    extras = extras_in_use(dists, wanted)
+    return {
+        name: {need for need, _ in needs(dist, extras[name]) if need in dists} - {name}
+        for name, dist in dists.items()
+    }
 
 
 def components(graph: Mapping[str, set[str]]) -> dict[str, tuple[str, ...]]:
@@ -214,10 +242,7 @@ def lay_out(lock: Path, site: Path, repository: str) -> None:
         (target / SITE).mkdir(parents=True)
         link_distribution(dist, site, target / SITE, owners)
         link_scripts(dist, target)
-    graph = {
-        name: {need for need in needs(dist, wanted[name].extras) if need in dists} - {name}
-        for name, dist in dists.items()
-    }
+    graph = dependencies(dists, wanted)
     Path("BUILD.bazel").write_text(build_file(graph), encoding="utf-8")
     named = REQUIREMENTS.format(
         lock=f"requirements/{lock.name}", names=sorted(dists), repository=repository

@@ -8,11 +8,11 @@ import pytest
 from tools.build import lay_out
 
 
-def install(site: Path, name: str, *files: str, requires: str = "") -> None:
+def install(site: Path, name: str, *files: str, requires: tuple[str, ...] = ()) -> None:
     """Puts a distribution with these files into a site-packages folder."""
     info = site / f"{name}-1.0.dist-info"
     info.mkdir(parents=True)
-    needs = "".join(f"Requires-Dist: {need}\n" for need in requires.split())
+    needs = "".join(f"Requires-Dist: {need}\n" for need in requires)
     (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n{needs}")
     for file in files:
         path = site / file
@@ -77,3 +77,16 @@ def test_packages_that_need_each_other_share_a_library() -> None:
     circles = lay_out.components(graph)
 
     assert circles == {"a": ("a", "b"), "b": ("a", "b"), "c": ("c",), "d": ("d",)}
+
+
+def test_an_extra_that_another_package_asks_for_counts(tmp_path: Path) -> None:
+    """The lock names packages, and not which of their extras made it name others."""
+    install(tmp_path, "alpha", "alpha.py", requires=("beta[fast]",))
+    install(tmp_path, "beta", "beta.py", requires=('gamma; extra == "fast"',))
+    install(tmp_path, "gamma", "gamma.py")
+    dists = {dist.name: dist for dist in metadata.distributions(path=[str(tmp_path)])}
+    wanted = {name: lay_out.Locked("1.0", ()) for name in dists}
+
+    graph = lay_out.dependencies(dists, wanted)
+
+    assert graph == {"alpha": {"beta"}, "beta": {"gamma"}, "gamma": set()}
