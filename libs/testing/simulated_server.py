@@ -179,11 +179,13 @@ def _wait_ready(server: SimulatedServer, started: subprocess.Popen[bytes], log_f
 def _end(started: subprocess.Popen[bytes]) -> None:
     """End the server politely, then whatever is left of its session."""
     started.terminate()
-    with suppress(subprocess.TimeoutExpired):
-        started.wait(STOP_TIMEOUT_S)
-    with suppress(ProcessLookupError):
-        os.killpg(started.pid, signal.SIGKILL)
-    started.wait()
+    try:
+        with suppress(subprocess.TimeoutExpired):
+            started.wait(STOP_TIMEOUT_S)
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(started.pid, signal.SIGKILL)
+        started.wait()
 
 
 def _tail(log_file: Path) -> str:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
 from libs.contracts.model_spec import EngineSpec, ModelSpec
 from libs.engine.arguments import Executor
 from libs.testing.ray_node import ray_node
@@ -12,6 +14,7 @@ from libs.testing.simulated_server import SimulatedServer, simulated_server
 from libs.testing.tiny_model import words
 
 
+@pytest.mark.timeout(600)  # two engines and a Ray node start one after the other
 def test_two_workers_under_ray_say_what_one_says_without(
     server: SimulatedServer, spec: ModelSpec, tiny_model: Path
 ) -> None:
