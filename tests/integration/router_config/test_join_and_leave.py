@@ -87,10 +87,11 @@ async def test_replicas_join_and_leave_under_load_without_a_failed_request(
             await world.until_servers(2)
             await asyncio.sleep(0.3)
             await world.say(world.leases["r2"], ReplicaState.DRAINING)
-            status = await world.until_servers(1)
+            await world.until_servers(1)
             await eventually(working(guest, 0), what="an idle guest")
             await world.forget(guest)
 
+    status = await world.until_servers(1)
     assert load.failed == []
     assert load.whole["r1"] > 10
     assert load.whole["r2"] > 10
@@ -190,12 +191,17 @@ async def test_demand_tells_what_waits_and_what_was_refused(world: EdgeWorld) ->
     await world.until_answers(503)
     await world.ask()
 
-    async with world.bus.reports(DEMAND_SUBJECTS) as reports:
-        async with asyncio.timeout(10):
-            async for received in reports:
-                report = received.value
-                assert isinstance(report, DemandReport)
-                if report.refused_count is not None and report.refused_count >= 2:
-                    break
+    report = await refusals(world, at_least=2)
 
     assert (report.model, report.edge_id, report.queued) == ("m", "edge", 0)
+
+
+async def refusals(world: EdgeWorld, *, at_least: int) -> DemandReport:
+    """Listen until the edge reports this many refused requests."""
+    async with world.bus.reports(DEMAND_SUBJECTS) as reports, asyncio.timeout(10):
+        async for received in reports:
+            report = received.value
+            assert isinstance(report, DemandReport)
+            if report.refused_count is not None and report.refused_count >= at_least:
+                return report
+    raise AssertionError("the reports ended")
