@@ -17,7 +17,7 @@ async def running(work: Coroutine[None, None, Never]) -> AsyncIterator[None]:
     Work that dies of a bug ends the body with its error. A TaskGroup would do the same, but wrap
     every error of the body into a group, which callers of a context manager do not expect.
     """
-    task = asyncio.create_task(work)
+    task = asyncio.create_task(work)  # tidy: allow orphan-task - ended below, with the body
     owner = asyncio.current_task()
 
     def end_body(done: asyncio.Task[Never]) -> None:

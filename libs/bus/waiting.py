@@ -10,7 +10,12 @@ from libs.bus.ports import BucketView
 
 async def any_changed(views: Sequence[BucketView], *, timeout_s: float) -> bool:
     """Wait until one of the views changed since its last call; False at the time limit."""
-    waiting = [asyncio.ensure_future(view.changed(timeout_s=timeout_s)) for view in views]
+    waiting = [
+        asyncio.ensure_future(  # tidy: allow orphan-task - ended below, all of them
+            view.changed(timeout_s=timeout_s)
+        )
+        for view in views
+    ]
     try:
         done, _ = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
         return any(task.result() for task in done)

@@ -57,7 +57,10 @@ async def wait_for_event(clock: Clock, event: asyncio.Event, *, timeout_s: float
 
 async def first_of(*events: asyncio.Event) -> asyncio.Event:
     """Wait until one of the events is set and return the first of them that is."""
-    waiting = [asyncio.ensure_future(event.wait()) for event in events]
+    waiting = [
+        asyncio.ensure_future(event.wait())  # tidy: allow orphan-task - ended below, all of them
+        for event in events
+    ]
     try:
         await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
         return next(event for event in events if event.is_set())

@@ -59,9 +59,9 @@ class RayHead:
 
     def kill(self) -> None:
         """End every process of the node at once."""
-        for process in self._processes():
+        for part in self._processes():
             with suppress(psutil.NoSuchProcess):
-                process.send_signal(signal.SIGKILL)
+                part.send_signal(signal.SIGKILL)
         if self._head is not None:
             self._head.wait()
             self._head = None
@@ -147,8 +147,8 @@ def _answers(http: httpx.Client, url: str) -> bool:
         return False
 
 
-def _words(process: psutil.Process) -> str:
+def _words(part: psutil.Process) -> str:
     try:
-        return " ".join([*process.cmdline(), process.environ().get("RAY_AUTH_TOKEN_PATH", "")])
+        return " ".join([*part.cmdline(), part.environ().get("RAY_AUTH_TOKEN_PATH", "")])
     except psutil.Error:
         return ""

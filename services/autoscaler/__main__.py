@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import signal
 import sys
 
@@ -11,6 +10,7 @@ from pydantic import ValidationError
 
 from libs.errors import UsageError
 from libs.telemetry.logging import configure_logging, get_logger
+from libs.telemetry.settings import otel_environment
 from libs.telemetry.tracing import configure_tracing
 from services.autoscaler.recorder import SOURCE
 from services.autoscaler.settings import AutoscalerSettings
@@ -33,7 +33,7 @@ def main() -> int:
         configure_logging(SOURCE, level=settings.log_level)
         get_logger(__name__).info("starting", settings=settings.model_dump(mode="json"))
         tracing = configure_tracing(
-            SOURCE, settings.traces_dir, os.environ, ratio=settings.trace_ratio
+            SOURCE, settings.traces_dir, otel_environment(), ratio=settings.trace_ratio
         )
         asyncio.run(run(settings))
         tracing.shutdown()

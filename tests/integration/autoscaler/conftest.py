@@ -61,8 +61,8 @@ async def autoscaler(
 
     It needs `serve`, so that it has ended when applications are removed: it would deploy them anew.
     """
-    process = AutoscalerProcess(head=head, server=server, folder=tmp_path)
+    ours = AutoscalerProcess(head=head, server=server, folder=tmp_path)
     try:
-        yield process
+        yield ours
     finally:
-        await process.kill()
+        await ours.kill()
