@@ -61,6 +61,17 @@ class JoinReport:
         """The slowest."""
         return max(self.latencies_ms)
 
+    def to_json(self) -> dict[str, object]:
+        """Return plain values."""
+        return {
+            "joins": len(self.latencies_ms),
+            "failed_requests": self.failed_requests,
+            "p50_ms": self.p50_ms,
+            "p99_ms": self.p99_ms,
+            "max_ms": self.max_ms,
+            "latencies_ms": list(self.latencies_ms),
+        }
+
 
 def percentile(values: Sequence[float], rank: float) -> float:
     """Return the smallest value that is not below `rank` percent of all (nearest rank)."""

@@ -10,6 +10,7 @@ import typer
 
 from libs.contracts.model_spec import ModelSpec
 from libs.engine.default_model import make_ready
+from tools.bench.join import measure_joins
 from tools.bench.load.command import View, load_command
 from tools.bench.load.options import DEFAULT_CLIENTS, LoadOptions
 from tools.bench.load.plan import Endpoint
@@ -137,6 +138,31 @@ def load(
     view = View(out=out, err=err, as_json=as_json, plots=plot)
     raise typer.Exit(
         load_command(options, view, stack_url=lambda: require(here(CliSettings()).record).api_url)
+    )
+
+
+@app.command()
+def join(
+    count: Annotated[int, typer.Option(min=1, max=10_000, help="How many joins.")] = 20,
+    as_json: AsJson = False,
+) -> None:
+    """Time a replica's `ready` to the first request it answers, through the running stack.
+
+    A small stand-in plays the replica; NATS, router-config and HAProxy are the stack's own.
+    """
+    layout = here(CliSettings())
+    record = require(layout.record)
+    with step(f"{count} joins"):
+        report = measure_joins(
+            count, api_url=record.api_url, credentials_file=layout.credentials("replica")
+        )
+    if as_json:
+        print(json.dumps(report.to_json(), indent=2))
+        return
+    out.print(
+        f"ready to first answer: p50 {report.p50_ms:.1f} ms, p99 {report.p99_ms:.1f} ms, "
+        f"max {report.max_ms:.1f} ms over {len(report.latencies_ms)} joins, "
+        f"{report.failed_requests} failed requests"
     )
 
 
