@@ -42,6 +42,9 @@ from services.autoscaler.views import Views, open_views
 SETTLE_S: Final = 0.05
 """Changes that come this close together are one round."""
 
+HELD_RETRY_S: Final = 0.5
+"""A held round is tried again this soon: no view tells when Ray or the leadership comes."""
+
 BUS_RETRY_S: Final = 1.0
 FAILED_STATUSES: Final = ("DEPLOY_FAILED", "UNHEALTHY")
 
@@ -144,8 +147,9 @@ class Autoscaler:
 
     async def _follow_views(self, views: Views) -> None:
         while True:
-            await self.reconcile(views)
-            await views.changed(timeout_s=self._resync_s)
+            report = await self.reconcile(views)
+            held = report.outcome is Outcome.HELD
+            await views.changed(timeout_s=HELD_RETRY_S if held else self._resync_s)
             await sleep(self._clock, SETTLE_S)
 
     async def _round(self, views: Views) -> Report:

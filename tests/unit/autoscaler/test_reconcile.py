@@ -298,6 +298,27 @@ async def test_the_effect_of_a_decision_is_recorded_once(world: World) -> None:
     assert [(fact.target, fact.duration_s) for fact in done] == [(1, 3.0)]
 
 
+async def test_a_serve_that_comes_late_is_found_soon(world: World) -> None:
+    """At start Ray takes its time; nobody waits for the slow resync after that."""
+    stop = asyncio.Event()
+    world.serve.reachable = False
+    await world.declare()
+    running = asyncio.create_task(world.autoscaler.run(stop))
+    async with asyncio.timeout(5):
+        for _ in range(100):
+            await asyncio.sleep(0)
+        world.serve.reachable = True
+        began = world.clock.now()
+        while not world.serve.applications:
+            await asyncio.sleep(0.001)
+            world.clock.advance(0.01)
+        took_s = world.clock.now() - began
+        stop.set()
+        await running
+
+    assert took_s < 1.0
+
+
 async def test_the_loop_wakes_on_changes_and_hands_over_when_stopped(world: World) -> None:
     """No poll is needed to see a declaration; stopping gives the leadership back."""
     stop = asyncio.Event()
