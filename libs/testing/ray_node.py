@@ -151,6 +151,7 @@ class RayNode:
             "RAY_AUTH_TOKEN_PATH": str(self._token_file),
             # Otherwise Ray replaces 127.0.0.1 by the machine's address.
             "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
+            "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": "0",
             "RAY_worker_niceness": "0",
             "RAY_USAGE_STATS_ENABLED": "0",
         }

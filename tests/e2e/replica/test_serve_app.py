@@ -9,6 +9,7 @@ import asyncio
 import json
 import os
 import signal
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,8 +19,11 @@ import openai
 import pytest
 from openai.types.chat import ChatCompletionUserMessageParam
 
-from libs.contracts.events import ReplicaJoined, ReplicaLeft
+from libs.bus.codec import encode
+from libs.contracts.events import ReplicaFailed, ReplicaJoined, ReplicaLeft
+from libs.contracts.ids import ModelName
 from libs.contracts.lease import ReplicaState
+from libs.contracts.model_spec import ModelSpec
 from libs.contracts.reports import LoadReport
 from libs.contracts.subjects import LOAD_SUBJECTS
 from libs.testing.ray_node import marked
@@ -215,6 +219,25 @@ async def test_a_killed_replica_leaves_nothing_behind_and_comes_back(world: Repl
     assert not engine_before & set(_engine_pids(world))
 
 
+async def test_a_dead_worker_fails_the_replica_which_serve_replaces(world: ReplicaWorld) -> None:
+    """The lease and a fact say why; another replica comes by itself."""
+    first = world.lease()
+    assert first is not None
+    (worker,) = [pid for pid in _engine_pids(world) if "RayWorkerProc" in _title(pid)]
+
+    os.kill(worker, signal.SIGKILL)
+    await world.until(lambda lease: lease is not None and lease.state is ReplicaState.FAILED, 30)
+    failed = world.lease()
+    await world.until(
+        lambda lease: is_ready(lease) and lease is not None and lease.pid != first.pid, 180
+    )
+
+    assert failed is not None
+    assert "engine died" in failed.reason
+    facts = [stored.value async for stored in world.bus.facts()]
+    assert [fact.cause for fact in facts if isinstance(fact, ReplicaFailed)] == [failed.reason]
+
+
 async def test_a_replica_that_leaves_finishes_its_stream_first(world: ReplicaWorld) -> None:
     """Scaled to nothing: the running stream arrives whole, the lease goes, the fact is told."""
     seen: list[ReplicaState] = []
@@ -234,6 +257,31 @@ async def test_a_replica_that_leaves_finishes_its_stream_first(world: ReplicaWor
     assert isinstance(facts[-1], ReplicaLeft)
     assert facts[-1].unfinished == 0
     assert [fact for fact in facts if isinstance(fact, ReplicaJoined)]
+
+
+async def test_a_model_that_is_not_there_fails_its_application_in_one_line(
+    world: ReplicaWorld,
+) -> None:
+    """Neither the user nor Serve waits for an engine that cannot come up."""
+    spec = ModelSpec(name=ModelName("missing"), source="/no/such/model")
+    args = {"model_spec": encode(spec).decode()}
+    await asyncio.to_thread(
+        world.ray.put_application, "missing", "services.replica.serve_app:build", args
+    )
+
+    await _until_deploy_failed(world, "missing")
+
+    deployments = world.ray.application("missing")["deployments"]
+    assert "The model directory /no/such/model does not exist" in str(deployments)
+
+
+async def _until_deploy_failed(world: ReplicaWorld, application: str) -> None:
+    deadline = time.monotonic() + 60
+    while (await asyncio.to_thread(world.ray.application, application)).get(
+        "status"
+    ) != "DEPLOY_FAILED":
+        assert time.monotonic() < deadline
+        await asyncio.sleep(0.5)
 
 
 async def _stream_length(world: ReplicaWorld) -> int:
