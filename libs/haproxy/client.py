@@ -6,11 +6,22 @@ A connection of its own keeps replies apart without any framing, and costs about
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
 from libs.errors import PeerUnreachableError
-from libs.haproxy.codec import Ok, Rejected, Reply, map_chunks, parse_reply, render
+from libs.haproxy.codec import (
+    Ok,
+    Rejected,
+    Reply,
+    map_chunks,
+    parse_replies,
+    parse_reply,
+    render,
+    render_all,
+    split_answers,
+)
 from libs.haproxy.commands import (
     AddToMap,
     CommitMap,
@@ -39,6 +50,24 @@ class HaproxyClient:
             PeerUnreachableError: HAProxy is not there, too slow, or says too much.
         """
         return await self._exchange(render(query))
+
+    async def query_all(self, queries: Sequence[Query]) -> list[str]:
+        """Ask several things in one line, in their order.
+
+        Raises:
+            PeerUnreachableError: as for `query`.
+            UnreadableReplyError: the answers cannot be told apart.
+        """
+        text = await self._exchange(render_all(queries))
+        return split_answers(text, count=len(queries))
+
+    async def execute_all(self, commands: Sequence[ServerCommand]) -> Reply:
+        """Send several commands in one line; one that is refused does not stop the others.
+
+        Raises:
+            PeerUnreachableError: as for `query`; which commands were done is then unknown.
+        """
+        return parse_replies(commands, await self._exchange(render_all(commands)))
 
     async def execute(self, command: ServerCommand | MapCommand) -> Reply:
         """Send one command and say whether HAProxy did it.

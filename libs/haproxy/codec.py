@@ -7,6 +7,7 @@ Source: HAProxy 2.8.25, replies as recorded in `tests/unit/haproxy/golden`.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, assert_never
 
@@ -31,6 +32,13 @@ from libs.haproxy.commands import (
     ShowStat,
     ShutdownSessions,
 )
+from libs.haproxy.tables import UnreadableReplyError
+
+_SAID: Final[Mapping[type, str]] = {
+    AddServer: "New server registered.",
+    DelServer: "Server deleted.",
+}
+"""What HAProxy says on success; about every other command it says nothing."""
 
 _PREPARED: Final = re.compile(r"New version created: (\d+)")
 
@@ -63,18 +71,36 @@ def render(command: RuntimeCommand) -> str:
             return _render_server(command)
 
 
+def render_all(commands: Sequence[ServerCommand | Query]) -> str:
+    """Render commands as one line: HAProxy runs them one after the other, whatever each says."""
+    return ";".join(render(command).rstrip("\n") for command in commands) + "\n"
+
+
+def parse_replies(commands: Sequence[ServerCommand], text: str) -> Reply:
+    """Tell whether every command of one line was done; else return all that HAProxy said."""
+    said = [line for line in text.splitlines() if line.strip()]
+    expected = [_SAID[type(command)] for command in commands if type(command) in _SAID]
+    return Ok() if said == expected else Rejected(text=" ".join(said))
+
+
+def split_answers(text: str, *, count: int) -> list[str]:
+    """Split what HAProxy shows for several queries of one line; an empty line ends each.
+
+    Raises:
+        UnreadableReplyError: there are not as many answers as there were queries.
+    """
+    answers = [answer for answer in text.split("\n\n") if answer.strip()]
+    if len(answers) != count:
+        raise UnreadableReplyError(answers=len(answers), queries=count, text=text[:200])
+    return answers
+
+
 def parse_reply(command: ServerCommand | MapCommand, text: str) -> Reply:
     """Tell success from refusal; an unexpected sentence counts as a refusal."""
     said = text.strip()
-    match command:
-        case AddServer():
-            done = said == "New server registered."
-        case DelServer():
-            done = said == "Server deleted."
-        case PrepareMap():
-            return _parse_prepared(said)
-        case _:
-            done = not said
+    if isinstance(command, PrepareMap):
+        return _parse_prepared(said)
+    done = said == _SAID.get(type(command), "")
     return Ok() if done else Rejected(text=said)
 
 

@@ -74,8 +74,13 @@ class FakeHaproxy:
     dropped_logs: int = 0
 
     def answer(self, text: str) -> str:
-        """Run one command, with its payload if it has one."""
+        """Run one line: commands separated by semicolons, or one with its payload."""
         line, _, payload = text.partition("\n")
+        if payload:
+            return self._run(line, payload)
+        return "".join(self._run(command, "") for command in line.split(";"))
+
+    def _run(self, line: str, payload: str) -> str:
         words = shlex.split(line.replace("<<", ""))
         for prefix, run in self._commands().items():
             if words[: len(prefix)] == list(prefix):

@@ -251,3 +251,44 @@ async def test_maps_and_versions_that_are_not_there_are_refused(
 ) -> None:
     """A map must be there from the start, and a version must be prepared."""
     assert isinstance(await haproxy.execute(command), Rejected)
+
+
+async def test_several_commands_in_one_line_are_all_done(haproxy: HaproxyClient) -> None:
+    """One round trip makes a server ready."""
+    commands = (
+        AddServer(pool="lc0", server=SPEC),
+        EnableHealth(ref=REF),
+        SetServerState(ref=REF, state=AdminState.READY),
+    )
+
+    assert await haproxy.execute_all(commands) == Ok()
+
+    state = (await states(haproxy))["r1.aa"]
+    assert (state.admin, state.checked) == (AdminState.READY, True)
+
+
+async def test_a_refusal_in_a_line_is_told_and_stops_nothing(haproxy: HaproxyClient) -> None:
+    """Whoever sends a line must be ready for its parts."""
+    await haproxy.execute(AddServer(pool="lc0", server=SPEC))
+    commands = (
+        DelServer(ref=ServerRef(pool="lc0", name="nobody")),
+        SetServerWeight(ref=REF, weight=32),
+    )
+
+    assert isinstance(await haproxy.execute_all(commands), Rejected)
+
+    assert (await states(haproxy))["r1.aa"].weight == 32
+
+
+async def test_several_queries_in_one_line_are_told_apart(haproxy: HaproxyClient) -> None:
+    """An empty line ends each answer."""
+    await haproxy.execute(AddServer(pool="lc0", server=SPEC))
+
+    info, states_text, stats_text, maps = await haproxy.query_all(
+        (ShowInfo(), ShowServersState(), ShowStat(), ShowMaps())
+    )
+
+    assert parse_info(info).pid > 0
+    assert [state.name for state in parse_servers_state(states_text)] == ["r1.aa"]
+    assert "r1.aa" in {stat.server for stat in parse_stat(stats_text)}
+    assert {"models.map", "listing.map"} == {found.file for found in parse_maps(maps)}

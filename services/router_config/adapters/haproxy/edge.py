@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Final
 
 from libs.haproxy.client import HaproxyClient
 from libs.haproxy.codec import Rejected
 from libs.haproxy.commands import (
-    DelServer,
     ShowInfo,
     ShowMap,
     ShowMaps,
@@ -35,11 +34,15 @@ from services.router_config.adapters.haproxy.codec import (
     server_commands,
 )
 from services.router_config.domain.model import Observed
-from services.router_config.domain.plan import Action, Publish
+from services.router_config.domain.plan import Action, Publish, Retire
 from services.router_config.ports import Done, EdgeView, Outcome, Pending, Refused
 
 MAP_REREAD_S: Final = 30.0
 """`set map` by hand changes no version, so a map is read whole this often in any case."""
+
+
+LOOK: Final = (ShowInfo(), ShowServersState(), ShowStat(), ShowMaps())
+"""One look, in one line; each round trip less is a chance less to wait for a busy machine."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,10 +73,10 @@ class HaproxyEdge:
         Raises:
             PeerUnreachableError: HAProxy does not answer in time.
         """
-        info = parse_info(await self._client.query(ShowInfo()))
-        states = parse_servers_state(await self._client.query(ShowServersState()))
-        stats = parse_stat(await self._client.query(ShowStat()))
-        await self._read_maps(info.pid)
+        shown = await self._client.query_all(LOOK)
+        info = parse_info(shown[0])
+        states, stats = parse_servers_state(shown[1]), parse_stat(shown[2])
+        await self._read_maps(info.pid, parse_maps(shown[3]))
         routes = self._routes()
         return EdgeView(
             observed=Observed(
@@ -97,12 +100,11 @@ class HaproxyEdge:
         """
         if isinstance(action, Publish):
             return await self._publish(action)
-        steps = server_commands(action)
-        for step in steps:
-            reply = await self._client.execute(step)
-            if isinstance(reply, Rejected):
-                return _failed(reply.text, pending=isinstance(step, DelServer))
-        return Done(commands=len(steps))
+        commands = server_commands(action)
+        reply = await self._client.execute_all(commands)
+        if isinstance(reply, Rejected):
+            return _failed(reply.text, pending=isinstance(action, Retire))
+        return Done(commands=len(commands))
 
     async def _publish(self, action: Publish) -> Outcome:
         done = 0
@@ -116,8 +118,8 @@ class HaproxyEdge:
             done += 1
         return Done(commands=done)
 
-    async def _read_maps(self, pid: int) -> None:
-        for info in parse_maps(await self._client.query(ShowMaps())):
+    async def _read_maps(self, pid: int, infos: Iterable[MapInfo]) -> None:
+        for info in infos:
             if info.file in (MODELS_MAP, LISTING_MAP) and self._is_old(pid, info):
                 entries = parse_map(await self._client.query(ShowMap(file=info.file)))
                 self._maps[info.file] = _ReadMap(
