@@ -1,0 +1,98 @@
+"""The state directory: what a restarted HAProxy will find."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from libs.haproxy.config import EdgeConfig
+from services.router_config.adapters.haproxy.files import StateFiles
+from services.router_config.ports import SavedRouting
+
+
+def a_config(folder: Path) -> EdgeConfig:
+    """Return a configuration that no test is about."""
+    return EdgeConfig(
+        admin_socket=folder / "admin.sock",
+        span_socket=folder / "span.sock",
+        host="127.0.0.1",
+        port=8080,
+        stats_port=None,
+    )
+
+
+def test_a_new_directory_has_everything_that_a_start_needs(tmp_path: Path) -> None:
+    """Even before any model is known."""
+    files = StateFiles(tmp_path / "state", pools_per_kind=1)
+
+    changed = files.prepare(a_config(tmp_path))
+
+    assert changed is False
+    assert {path.name for path in (tmp_path / "state").iterdir()} == {
+        "base.cfg",
+        "pools.cfg",
+        "models.map",
+        "listing.map",
+        "counters.json",
+    }
+
+
+def test_counters_outlive_the_program(tmp_path: Path) -> None:
+    """The revision never goes back."""
+    files = StateFiles(tmp_path, pools_per_kind=1)
+    files.prepare(a_config(tmp_path))
+    files.save_counters(replace(files.counters(), revision=41, reloads=2))
+
+    found = StateFiles(tmp_path, pools_per_kind=1).counters()
+
+    assert (found.revision, found.reloads) == (41, 2)
+
+
+def test_a_broken_counters_file_starts_from_nothing(tmp_path: Path) -> None:
+    """Counters are no reason not to serve."""
+    (tmp_path / "counters.json").write_text("{")
+
+    assert StateFiles(tmp_path, pools_per_kind=3).counters().revision == 0
+
+
+def test_another_configuration_is_noticed_once(tmp_path: Path) -> None:
+    """The HAProxy that runs was started from the former one."""
+    config = a_config(tmp_path)
+    StateFiles(tmp_path, pools_per_kind=1).prepare(config)
+
+    again = StateFiles(tmp_path, pools_per_kind=1).prepare(config)
+    changed = StateFiles(tmp_path, pools_per_kind=1).prepare(replace(config, port=9090))
+
+    assert (again, changed) == (False, True)
+
+
+def test_more_pools_are_appended_and_fewer_are_not_taken_away(tmp_path: Path) -> None:
+    """A pool that is in use keeps its place."""
+    StateFiles(tmp_path, pools_per_kind=2).prepare(a_config(tmp_path))
+
+    grown = StateFiles(tmp_path, pools_per_kind=3)
+    changed = grown.prepare(a_config(tmp_path))
+    grown.save_counters(grown.counters())
+    shrunk = StateFiles(tmp_path, pools_per_kind=1)
+    shrunk.prepare(a_config(tmp_path))
+
+    text = (tmp_path / "pools.cfg").read_text()
+    assert changed is True
+    assert shrunk.counters().pools_per_kind == 3
+    assert [f"backend {name} " in text for name in ("lc0", "lc2", "px2", "lc3")] == [
+        *(True, True, True),
+        False,
+    ]
+
+
+def test_what_stays_the_same_is_not_written_again(tmp_path: Path) -> None:
+    """A look once a second must not wear a disk."""
+    files = StateFiles(tmp_path, pools_per_kind=1)
+    files.prepare(a_config(tmp_path))
+    routing = SavedRouting(servers=(), routes={}, listing="")
+    files.save(routing, files.counters())
+    before = (tmp_path / "pools.cfg").stat().st_ino
+
+    files.save(routing, files.counters())
+
+    assert (tmp_path / "pools.cfg").stat().st_ino == before

@@ -1,0 +1,137 @@
+"""Between routing's words and HAProxy's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from libs.contracts.lease import Endpoint
+from libs.haproxy.codec import render
+from libs.haproxy.commands import AdminState
+from libs.haproxy.config import Balance
+from libs.haproxy.tables import ServerState, Stat
+from services.router_config.adapters.haproxy.codec import (
+    listing_entries,
+    map_entries,
+    observed_servers,
+    pool_configs,
+    pool_demand,
+    read_routes,
+    route_entries,
+    server_commands,
+)
+from services.router_config.domain.model import Admin, Health, Observed, ObservedServer
+from services.router_config.domain.plan import Adjust, Drain, Join, Publish, Resume, Retire
+
+Seen = Callable[..., ObservedServer]
+Edge = Callable[..., Observed]
+
+STATE = ServerState(
+    pool="lc0",
+    name="r1.aa",
+    number=7,
+    host="127.0.0.1",
+    port=8000,
+    admin=AdminState.DRAIN,
+    up=True,
+    checked=True,
+    weight=16,
+)
+STAT = Stat(pool="lc0", server="r1.aa", queued=1, sessions=2, maxconn=64, refused_count=0)
+POOL = Stat(pool="lc0", server=None, queued=4, sessions=2, maxconn=None, refused_count=9)
+
+
+def lines(action: Join | Resume | Adjust | Drain | Retire) -> list[str]:
+    """Return the first words of each command."""
+    return [" ".join(render(c).split()[:5]) for c in server_commands(action)]
+
+
+def test_a_join_is_add_check_and_ready_in_this_order(seen: Seen) -> None:
+    """A server takes requests only when it is checked."""
+    added, checked, ready = lines(Join(server=seen().server))
+
+    assert added.startswith("add server lc0/r1.aa 127.0.0.1:8000")
+    assert checked == "enable health lc0/r1.aa"
+    assert ready == "set server lc0/r1.aa state ready"
+
+
+def test_a_retirement_is_maintenance_then_deletion(seen: Seen) -> None:
+    """With a cut between them where time is over."""
+    key = seen().server.key
+
+    assert lines(Retire(key=key)) == ["set server lc0/r1.aa state maint", "del server lc0/r1.aa"]
+    assert lines(Retire(key=key, cut=True))[1] == "shutdown sessions server lc0/r1.aa"
+
+
+def test_other_actions_are_what_they_say(seen: Seen) -> None:
+    """Each about one server."""
+    server = seen().server
+
+    assert lines(Drain(key=server.key)) == ["set server lc0/r1.aa state drain"]
+    assert lines(Resume(key=server.key))[-1] == "set server lc0/r1.aa state ready"
+    assert lines(Adjust(server=server)) == [
+        "set server lc0/r1.aa weight 16",
+        "set maxconn server lc0/r1.aa 64",
+    ]
+
+
+def test_routes_survive_their_way_through_a_map(an_edge: Edge) -> None:
+    """What is written is what is read."""
+    routes = an_edge(routes={"m": ("lc0", "m"), "a/b": ("px1", "n")}).routes
+
+    found = read_routes(route_entries(routes))
+
+    assert (found.routes, found.foreign) == (routes, False)
+
+
+def test_what_we_never_write_is_foreign() -> None:
+    """Values without a pool or model, and a key's second entry."""
+    assert read_routes((("m", "lc0"),)).foreign
+    assert read_routes((("m", "lc0:m"), ("m", "lc1:m"))).foreign
+
+
+def test_publishing_fills_both_maps(an_edge: Edge) -> None:
+    """Routes by name, and the listing under its one key."""
+    edge = an_edge(routes={"m": ("lc0", "m")})
+
+    found = map_entries(Publish(routes=edge.routes, listing=edge.listing))
+
+    assert found == {
+        "models.map": (("m", "lc0:m"),),
+        "listing.map": (("models", edge.listing),),
+    }
+    assert listing_entries("") == ()
+
+
+def test_both_tables_make_one_server() -> None:
+    """Counters and states are joined by pool and name."""
+    (found,) = observed_servers([STATE], [STAT, POOL])
+
+    assert found.server.endpoint == Endpoint(host="127.0.0.1", port=8000)
+    assert (found.server.number, found.server.maxconn, found.server.weight) == (7, 64, 16)
+    assert (found.admin, found.health, found.checked) == (Admin.DRAIN, Health.UP, True)
+    assert (found.sessions, found.queued) == (2, 1)
+
+
+def test_a_server_of_one_table_alone_is_left_for_the_next_look() -> None:
+    """It joined or left between the two."""
+    assert observed_servers([STATE], [POOL]) == ()
+
+
+def test_a_pools_queue_includes_its_servers_queues() -> None:
+    """HAProxy counts them apart."""
+    (demand,) = pool_demand([STAT, POOL])
+
+    assert (demand.pool, demand.queued, demand.refused_count) == ("lc0", 5, 9)
+
+
+def test_every_pool_is_declared_with_its_servers(seen: Seen) -> None:
+    """So that HAProxy starts with them."""
+    pools = pool_configs([seen().server], pools_per_kind=2)
+
+    assert [(pool.name, pool.balance) for pool in pools] == [
+        ("lc0", Balance.LEAST_LOADED),
+        ("lc1", Balance.LEAST_LOADED),
+        ("px0", Balance.PREFIX),
+        ("px1", Balance.PREFIX),
+    ]
+    assert [server.name for server in pools[0].servers] == ["r1.aa"]

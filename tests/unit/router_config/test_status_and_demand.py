@@ -1,0 +1,89 @@
+"""What the edge says of itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from libs.contracts.ids import EdgeId
+from services.router_config.domain.model import (
+    Admin,
+    Health,
+    Known,
+    Observed,
+    ObservedServer,
+    PoolName,
+)
+from services.router_config.ports import Counters, EdgeView, PoolDemand
+from services.router_config.reporter import demand_reports, routing_status
+from services.router_config.service import Standing
+
+Seen = Callable[..., ObservedServer]
+Edge = Callable[..., Observed]
+
+EDGE = EdgeId("edge")
+COUNTERS = Counters(revision=7, reloads=1, applied_at=5.0, pools_per_kind=4)
+
+
+def a_view(observed: Observed, *demand: PoolDemand) -> EdgeView:
+    """Return an edge as it was seen."""
+    return EdgeView(observed=observed, demand=demand, version="2.8.25", pid=42, dropped_spans=0)
+
+
+def test_the_status_counts_the_servers_that_take_requests(seen: Seen, an_edge: Edge) -> None:
+    """Draining ones do not, nor those that HAProxy finds down."""
+    edge = an_edge(
+        seen("r1.aa"),
+        seen("r2.aa", health=Health.UNKNOWN),
+        seen("r3.aa", health=Health.DOWN),
+        seen("r4.aa", admin=Admin.DRAIN),
+    )
+    standing = Standing(known=Known(connected_for_s=1.0), view=a_view(edge), counters=COUNTERS)
+
+    status = routing_status(standing, edge_id=EDGE, now=9.0)
+
+    assert (status.servers_ready, status.haproxy_pid, status.haproxy_version) == (2, 42, "2.8.25")
+    assert (status.revision, status.reloads, status.applied_at) == (7, 1, 5.0)
+    assert (status.degraded, status.observed_at) == ("", 9.0)
+
+
+def test_an_edge_without_a_bus_says_so(an_edge: Edge) -> None:
+    """It serves from what it knew."""
+    standing = Standing(known=Known(), view=a_view(an_edge()), counters=COUNTERS)
+
+    assert routing_status(standing, edge_id=EDGE, now=9.0).degraded == "bus: away"
+
+
+def test_a_haproxy_in_trouble_has_no_pid(an_edge: Edge) -> None:
+    """What was seen last is history."""
+    standing = Standing(
+        known=Known(connected_for_s=1.0),
+        view=a_view(an_edge()),
+        counters=COUNTERS,
+        trouble="HAProxy did not come up.",
+    )
+
+    status = routing_status(standing, edge_id=EDGE, now=9.0)
+
+    assert status.haproxy_pid is None
+    assert status.degraded == "edge: HAProxy did not come up."
+
+
+def test_before_the_first_look_nothing_is_claimed() -> None:
+    """Neither a version nor servers."""
+    status = routing_status(Standing(known=Known(), counters=COUNTERS), edge_id=EDGE, now=9.0)
+
+    assert (status.haproxy_pid, status.haproxy_version, status.servers_ready) == (None, "", 0)
+
+
+def test_demand_is_told_by_model(an_edge: Edge) -> None:
+    """A pool that belongs to nobody has no demand, and nothing is held at the edge."""
+    edge = an_edge(routes={"m": ("lc0", "m"), "alias": ("lc0", "m")})
+    pools = [
+        PoolDemand(pool=PoolName(name), queued=3, refused_count=9) for name in ("lc0", "lc1", "api")
+    ]
+
+    (report,) = demand_reports(a_view(edge, *pools), edge_id=EDGE, now=9.0)
+
+    assert (report.model, report.queued, report.held, report.refused_count) == ("m", 3, 0, 9)
+    assert report == replace(report, edge_id=EDGE, observed_at=9.0)
