@@ -82,7 +82,9 @@ class Replica:
         self._service: ReplicaService = await self._stack.enter_async_context(
             _wired(_spec(model_spec))
         )
-        self._life = asyncio.create_task(self._service.run())
+        self._life = asyncio.create_task(  # tidy: allow orphan-task - `_end` awaits it
+            self._service.run()
+        )
         standing = await self._service.until_settled()
         if standing.state is not ReplicaState.READY:
             await self._end()

@@ -20,6 +20,8 @@ class ReplicaSettings(BaseSettings):
         drain_grace_s: how long a leaving replica still takes requests, in seconds, so that the
             router takes it out before anybody is refused.
         drain_deadline_s: how long running requests may take after that, in seconds.
+        trace_ratio: how many of the traces that begin here are kept, 0 to 1; requests that come
+            through the edge bring its decision along.
         log_level: `debug`, `info`, `warning` or `error`.
     """
 
@@ -32,4 +34,5 @@ class ReplicaSettings(BaseSettings):
     advertise_host: str = "127.0.0.1"
     drain_grace_s: float = Field(default=1.0, ge=0)
     drain_deadline_s: float = Field(default=600.0, gt=0)
+    trace_ratio: float = Field(default=1.0, ge=0, le=1)
     log_level: str = "info"

@@ -16,6 +16,7 @@ from libs.clock import Clock, SystemClock
 from libs.contracts.ids import EventId, Incarnation, ReplicaId
 from libs.contracts.lease import Endpoint
 from libs.contracts.model_spec import ModelSpec
+from libs.telemetry.settings import otel_environment
 from libs.telemetry.tracing import configure_tracing
 from services.replica.adapters.http.door import HttpDoor
 from services.replica.adapters.http.middleware import ReplicaMiddleware
@@ -100,7 +101,11 @@ def _bus_settings(settings: ReplicaSettings, who: Identity) -> BusSettings:
 
 def _tracer(settings: ReplicaSettings, who: Identity, stack: AsyncExitStack) -> Tracer:
     provider = configure_tracing(
-        SERVICE, settings.traces_dir, os.environ, instance_id=server_name(who)
+        SERVICE,
+        settings.traces_dir,
+        otel_environment(),
+        instance_id=server_name(who),
+        ratio=settings.trace_ratio,
     )
     stack.callback(provider.shutdown)
     return provider.get_tracer("services.replica")

@@ -19,7 +19,8 @@ SWITCH = "SLUICE_VLLM_PLATFORM"
 
 def platform() -> str | None:
     """Return the platform's class name on vLLM's CPU build, else None."""
-    if os.environ.get(SWITCH) == "off" or not _is_cpu_build():
+    switch = os.environ.get(SWITCH)  # tidy: allow environment - vLLM calls this without arguments
+    if switch == "off" or not _is_cpu_build():
         return None
     return "sluice_vllm_plugin.platform.RayCpuPlatform"
 

@@ -25,6 +25,7 @@ from libs.engine.sources import ModelSource, resolve_source
 from libs.engine.threads import worker_threads
 from libs.engine.version import SLUICE_VERSION
 from libs.telemetry.logging import get_logger
+from libs.telemetry.settings import otel_environment
 from libs.telemetry.tracing import otlp_target
 from services.replica.domain.load import Load, StepSample
 from services.replica.domain.statements import EngineFacts
@@ -109,22 +110,25 @@ async def running_engine(launch: Launch) -> AsyncIterator[tuple[VllmEngine, Any]
 def _prepare(launch: Launch) -> Namespace:
     source = resolve_source(launch.spec.source, models_dir=launch.models_dir)
     check_memory(launch.spec, source)
-    _set_environment(launch, source)
+    os.environ.update(  # tidy: allow environment - vLLM's processes inherit their settings
+        _environment(launch, source)
+    )
     return _parse(
         api_server_arguments(launch.spec, model=source.model, executor=launch.placement.executor)
     )
 
 
-def _set_environment(launch: Launch, source: ModelSource) -> None:
-    """Set what vLLM's processes read; this process belongs to one replica alone."""
-    os.environ.update(engine_environment(launch.spec, is_local=source.is_local))
+def _environment(launch: Launch, source: ModelSource) -> dict[str, str]:
+    """Return what vLLM's processes read; this process belongs to one replica alone."""
+    environment = engine_environment(launch.spec, is_local=source.is_local)
     if launch.placement.executor is Executor.MULTIPROCESSING:
-        os.environ["OMP_NUM_THREADS"] = str(_threads(launch))
+        environment["OMP_NUM_THREADS"] = str(_threads(launch))
     if launch.placement.ray_address is not None:
-        os.environ["RAY_ADDRESS"] = launch.placement.ray_address
-    if (target := otlp_target(os.environ)) is not None:
+        environment["RAY_ADDRESS"] = launch.placement.ray_address
+    if (target := otlp_target(otel_environment())) is not None:
         # vLLM's own default is another one than the specification's and ours.
-        os.environ["OTEL_EXPORTER_OTLP_TRACES_PROTOCOL"] = target.protocol.value
+        environment["OTEL_EXPORTER_OTLP_TRACES_PROTOCOL"] = target.protocol.value
+    return environment
 
 
 def _parse(words: list[str]) -> Namespace:
