@@ -64,7 +64,7 @@ class Locked:
     """One line of the lock: a package that has to be installed in this version."""
 
     version: str
-    extras: tuple[str, ...]
+    extras: frozenset[str]
 
 
 def key(name: str) -> str:
@@ -73,10 +73,13 @@ def key(name: str) -> str:
 
 
 def read_lock(path: Path) -> dict[str, Locked]:
-    """Reads the packages that the lock wants on this platform."""
+    """Reads the packages that the lock wants on this platform.
+
+    A package may stand there twice, with an extra and without.
+    """
     from packaging.markers import Marker
 
-    locked = {}
+    locked: dict[str, Locked] = {}
     for line in path.read_text(encoding="utf-8").splitlines():
         found = LOCKED.match(line)
         if found is None:
@@ -84,8 +87,9 @@ def read_lock(path: Path) -> dict[str, Locked]:
         marker = (found["marker"] or "").strip()
         if marker and not Marker(marker).evaluate():
             continue
-        extras = tuple(part.strip() for part in (found["extras"] or "").split(",") if part)
-        locked[key(found["name"])] = Locked(found["version"], extras)
+        name, extras = key(found["name"]), (found["extras"] or "").replace(" ", "").split(",")
+        known = locked[name].extras if name in locked else frozenset()
+        locked[name] = Locked(found["version"], known.union(filter(None, extras)))
     return locked
 
 

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # Writes requirements/*.lock from requirements/*.in: every version pinned, every file by its hash.
+# An extra stays beside the name of its package, so that Bazel knows what the package needs.
 # Pins that still satisfy the .in files stay as they are; delete a lock first to renew all of it.
 #
 #   PYTHON           the Python to make the throw-away environment with (python3.11)
@@ -21,7 +22,7 @@ compile() {
   shift
   echo "requirements/$name.lock" >&2
   "$uv" pip compile --quiet --python-version 3.11 --generate-hashes --no-annotate \
-    --no-emit-index-url --no-emit-find-links \
+    --no-strip-extras --no-emit-index-url --no-emit-find-links \
     --custom-compile-command tools/build/lock.sh \
     ${sources[@]+"${sources[@]}"} "$@" "requirements/$name.in" -o "requirements/$name.lock"
 }

@@ -85,8 +85,18 @@ def test_an_extra_that_another_package_asks_for_counts(tmp_path: Path) -> None:
     install(tmp_path, "beta", "beta.py", requires=('gamma; extra == "fast"',))
     install(tmp_path, "gamma", "gamma.py")
     dists = {dist.name: dist for dist in metadata.distributions(path=[str(tmp_path)])}
-    wanted = {name: lay_out.Locked("1.0", ()) for name in dists}
+    wanted = {name: lay_out.Locked("1.0", frozenset()) for name in dists}
 
     graph = lay_out.dependencies(dists, wanted)
 
     assert graph == {"alpha": {"beta"}, "beta": {"gamma"}, "gamma": set()}
+
+
+def test_a_package_that_the_lock_names_twice_has_both_extras(tmp_path: Path) -> None:
+    """Lockers write a line for the package and one for the package with its extra."""
+    lock = tmp_path / "x.lock"
+    lock.write_text("a[x, y]==1.0 \\\n    --hash=sha256:0\na==1.0 \\\na[z]==1.0 \\\n")
+
+    locked = lay_out.read_lock(lock)
+
+    assert locked == {"a": lay_out.Locked("1.0", frozenset({"x", "y", "z"}))}
