@@ -3,6 +3,9 @@
 It has no tensors, no process group and no KV cache: it answers the engine core's questions, tells
 the scheduler's output to a `SimulatedDevice`, and sleeps until the step's time is over. With tensor
 parallelism every rank does the same; vLLM takes the first one's answer.
+
+What needs logits cannot be simulated: a request for log probabilities or for structured output gets
+an internal error, and the engine goes on.
 """
 
 from __future__ import annotations
