@@ -14,7 +14,15 @@ from typing import Final
 import msgspec
 
 from tools.bench.load.samples import Ledger, Outcome, Row
-from tools.bench.load.sse import DONE, Answer, LineTooLongError, SseReader, decode, has_text
+from tools.bench.load.sse import (
+    DONE,
+    NO_ERROR,
+    Answer,
+    LineTooLongError,
+    SseReader,
+    decode,
+    has_text,
+)
 
 BODY_BYTES_MAX: Final = 16 * 2**20
 """Of an answer that is not streamed; what is beyond is dropped and makes it malformed."""
@@ -105,8 +113,8 @@ class Exchange:
             self._text(now_s)
         if answer.usage is not None:
             self._count(answer)
-        if answer.error is not None:
-            self._note(Outcome.STREAM_ERROR, bytes(answer.error).decode(errors="replace"))
+        if (error := bytes(answer.error)) != NO_ERROR:
+            self._note(Outcome.STREAM_ERROR, error.decode(errors="replace"))
 
     def _text(self, now_s: float) -> None:
         if self.text_events == 0:

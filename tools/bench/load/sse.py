@@ -20,6 +20,9 @@ class LineTooLongError(ValueError):
     """An event stream has a line longer than LINE_BYTES_MAX."""
 
 
+NO_ERROR: Final = b"null"
+
+
 class SseReader:
     """Cuts a byte stream into the payloads of its `data:` lines."""
 
@@ -69,7 +72,7 @@ class Answer(msgspec.Struct, gc=False):
 
     choices: list[Choice] = []
     usage: Usage | None = None
-    error: msgspec.Raw | None = None
+    error: msgspec.Raw = msgspec.Raw(NO_ERROR)
 
 
 _ANSWER: Final = msgspec.json.Decoder(Answer)
