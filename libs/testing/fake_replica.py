@@ -139,20 +139,23 @@ class FakeReplica:
     ) -> None:
         self.seen.append(request)
         self.active += 1
-        leaving = asyncio.ensure_future(reader.read(1))
-        answering = asyncio.ensure_future(self._speak(request, writer))
         try:
-            await asyncio.wait({leaving, answering}, return_when=asyncio.FIRST_COMPLETED)
-            if not answering.done():
-                self.left_at.append(time.monotonic())
-                raise ConnectionResetError
-            answering.result()
+            async with asyncio.TaskGroup() as tasks:
+                leaving = tasks.create_task(self._watch_for_leaving(reader))
+                await self._speak(request, writer)
+                leaving.cancel()
             self.completed += 1
+        except* ConnectionError as left:
+            raise ConnectionResetError from left
         finally:
             self.active -= 1
-            for task in (leaving, answering):
-                task.cancel()
-            await asyncio.gather(leaving, answering, return_exceptions=True)
+
+    async def _watch_for_leaving(self, reader: asyncio.StreamReader) -> None:
+        """A client that has asked says nothing more until it has its answer, or leaves."""
+        with suppress(ConnectionError):
+            await reader.read(1)
+        self.left_at.append(time.monotonic())
+        raise ConnectionResetError
 
     async def _speak(self, request: SeenRequest, writer: asyncio.StreamWriter) -> None:
         try:

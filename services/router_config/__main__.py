@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import signal
 import sys
 
@@ -12,6 +11,7 @@ from pydantic import ValidationError
 from libs.errors import ControlPlaneError, UsageError
 from libs.haproxy.binary import find_haproxy
 from libs.telemetry.logging import configure_logging
+from libs.telemetry.settings import otel_environment
 from libs.telemetry.tracing import configure_tracing
 from services.router_config.settings import RouterConfigSettings
 from services.router_config.wiring import wire
@@ -53,7 +53,7 @@ async def _run(settings: RouterConfigSettings) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     provider = configure_tracing(
-        "router-config", settings.traces_dir, os.environ, instance_id=settings.edge_id
+        "router-config", settings.traces_dir, otel_environment(), instance_id=settings.edge_id
     )
     try:
         async with wire(settings, provider) as app:

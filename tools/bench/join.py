@@ -118,10 +118,8 @@ class _Joiner:
         try:
             latency_ms = await self._join()
             served = [await self._whole_answer() for _ in range(REQUESTS_PER_JOIN)]
-            leaving = asyncio.create_task(self._whole_answer())
-            await asyncio.sleep(_PAUSE_S / 2)
-            await self._say(ReplicaState.DRAINING)
-            return latency_ms, [*served, await leaving].count(False)
+            last, _ = await asyncio.gather(self._whole_answer(), self._drain())
+            return latency_ms, [*served, last].count(False)
         finally:
             await self._leave()
 
@@ -129,15 +127,13 @@ class _Joiner:
         await self._say(ReplicaState.STARTING)
         await asyncio.sleep(_PAUSE_S)
         began = time.perf_counter()
-        saying = asyncio.create_task(self._say(ReplicaState.READY))
-        async with asyncio.timeout(JOIN_TIMEOUT_S):
-            while True:
-                if await self._reached():
-                    break
-                await asyncio.sleep(_POLL_S)
-        latency_ms = (time.perf_counter() - began) * 1000
-        await saying
-        return latency_ms
+        reached_at, _ = await asyncio.gather(self._reached(), self._say(ReplicaState.READY))
+        return (reached_at - began) * 1000
+
+    async def _drain(self) -> None:
+        """Say so while a stream runs."""
+        await asyncio.sleep(_PAUSE_S / 2)
+        await self._say(ReplicaState.DRAINING)
 
     async def _leave(self) -> None:
         """Take the replica out, then its lease: a lease that only vanished would mean unknown."""
@@ -151,9 +147,15 @@ class _Joiner:
         said = replace(self.lease, state=state)
         await self.bus.put(REPLICAS_BUCKET, key, said, ttl_s=LEASE_TTL_S)
 
-    async def _reached(self) -> bool:
-        answer = await self.http.post("/v1/completions", json={"model": self.lease.model})
-        return answer.status_code == httpx.codes.OK
+    async def _reached(self) -> float:
+        """Ask until the replica answers; return when that was."""
+        body = {"model": self.lease.model}
+        async with asyncio.timeout(JOIN_TIMEOUT_S):
+            while True:
+                answer = await self.http.post("/v1/completions", json=body)
+                if answer.status_code == httpx.codes.OK:
+                    return time.perf_counter()
+                await asyncio.sleep(_POLL_S)
 
     async def _whole_answer(self) -> bool:
         body = {"model": self.lease.model, "stream": True}

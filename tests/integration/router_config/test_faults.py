@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import signal
 import time
@@ -315,25 +314,3 @@ async def test_a_draining_replica_that_never_ends_is_cut_at_the_deadline(
     with pytest.raises(httpx.RemoteProtocolError):
         await streaming
     await world.until_answers(404)
-
-
-async def test_a_requests_trace_has_the_edges_span(world: EdgeWorld) -> None:
-    """Its ids are those that the replica was given."""
-    (replica,) = await served_world(world, "r1")
-    await world.ask()
-    _, trace_id, span_id, _ = replica.seen[-1].headers["traceparent"].split("-")
-
-    async def span() -> dict[str, object] | None:
-        for file in (world.folder / "traces").glob("*.jsonl"):
-            for line in file.read_text().splitlines():
-                for whole in json.loads(line)["resourceSpans"]:
-                    for scope in whole["scopeSpans"]:
-                        for each in scope["spans"]:
-                            if each["spanId"] == span_id:
-                                found: dict[str, object] = each
-                                return found
-        return None
-
-    found = await eventually(span, what="the edge's span")
-    assert found is not None
-    assert (found["traceId"], found["name"]) == (trace_id, "edge")

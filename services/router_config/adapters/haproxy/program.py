@@ -156,13 +156,16 @@ class HaproxyProgram:
         return pid if str(self._launch.state_dir).encode() in arguments else None
 
     def _spawn(self, replace: int | None) -> int:
-        """Start in a session of its own: what ends router-config does not reach it."""
+        """Start in a session of its own: what ends router-config does not reach it.
+
+        It gets no environment: its configuration uses none, and secrets stay here.
+        """
         arguments = self._launch.arguments(replace=replace)
         with self._open_log() as log:
             return os.posix_spawn(
                 arguments[0],
                 arguments,
-                os.environ,
+                {},
                 file_actions=[
                     (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
                     (os.POSIX_SPAWN_DUP2, log.fileno(), 1),

@@ -1,0 +1,88 @@
+"""Traces: each request has the edge's span, each change belongs to the replica that caused it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from opentelemetry.sdk.trace import TracerProvider
+
+from libs.testing.edge_world import EdgeWorld
+from libs.testing.eventually import eventually
+
+Span = Mapping[str, object]
+
+
+def spans(traces: Path) -> Iterator[Span]:
+    """Read all spans that were written so far."""
+    for file in traces.glob("*.jsonl"):
+        for line in file.read_text().splitlines():
+            for resource in json.loads(line)["resourceSpans"]:
+                for scope in resource["scopeSpans"]:
+                    yield from scope["spans"]
+
+
+async def until_span(world: EdgeWorld, *, name: str, trace_id: str) -> Span:
+    """Wait until a span of a trace is written."""
+
+    async def written() -> Span | None:
+        found = spans(world.folder / "traces")
+        return next((s for s in found if (s["name"], s["traceId"]) == (name, trace_id)), None)
+
+    span = await eventually(written, what=f"the span {name}")
+    assert span is not None
+    return span
+
+
+async def test_a_request_has_the_edges_span_between_client_and_replica(world: EdgeWorld) -> None:
+    """Its ids are those that the replica was given."""
+    replica = await world.replica("r1")
+    await world.join(replica)
+    await world.until_answers(200)
+    parent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+
+    await world.http.post(
+        "/v1/chat/completions", json={"model": "m"}, headers={"traceparent": parent}
+    )
+
+    _, trace_id, span_id, _ = replica.seen[-1].headers["traceparent"].split("-")
+    span = await until_span(world, name="edge", trace_id=trace_id)
+    assert (span["spanId"], span["parentSpanId"]) == (span_id, "00f067aa0ba902b7")
+    attributes = json.dumps(span["attributes"])
+    assert '"sluice.replica_id"' in attributes
+    assert '"gen_ai.request.model"' in attributes
+
+
+async def test_a_change_belongs_to_the_trace_of_the_replica_that_joined(world: EdgeWorld) -> None:
+    """One trace from a replica's start to its first request."""
+    replica = await world.replica("r1")
+    tracer = TracerProvider().get_tracer("test")
+
+    with tracer.start_as_current_span("replica_start") as start:
+        await world.join(replica)
+    trace_id = f"{start.get_span_context().trace_id:032x}"
+
+    span = await until_span(world, name="reconcile", trace_id=trace_id)
+    assert span["parentSpanId"] == f"{start.get_span_context().span_id:016x}"
+    lines = world.log_lines("routing_applied")
+    assert trace_id in {line.get("trace_id") for line in lines}
+
+
+async def test_an_unsampled_request_leaves_no_span(world: EdgeWorld) -> None:
+    """The client's decision counts."""
+    replica = await world.replica("r1")
+    await world.join(replica)
+    await world.until_answers(200)
+    unsampled = "00-11111111111111111111111111111111-2222222222222222-00"
+
+    await world.http.post(
+        "/v1/chat/completions", json={"model": "m"}, headers={"traceparent": unsampled}
+    )
+    await world.ask()
+    _, later, _, flags = replica.seen[-1].headers["traceparent"].split("-")
+    await until_span(world, name="edge", trace_id=later)
+
+    written = {span["traceId"] for span in spans(world.folder / "traces")}
+    assert flags == "01"
+    assert "1" * 32 not in written
