@@ -59,6 +59,9 @@ def load(
     *,
     url: Annotated[str | None, typer.Option(help="The server.  [default: this stack's]")] = None,
     model: Annotated[str | None, typer.Option(help="A name that the server lists.")] = None,
+    self_test: Annotated[
+        bool, typer.Option(help="Ask a server that only streams: the generator's own ceiling.")
+    ] = False,
     endpoint: Annotated[Endpoint, typer.Option(help="Which API is asked.")] = Endpoint.CHAT,
     stream: Annotated[bool, typer.Option(help="Ask for answers token by token.")] = True,
     clients: Annotated[
@@ -110,6 +113,7 @@ def load(
     options = LoadOptions(
         url=url,
         model=model,
+        self_test=self_test,
         endpoint=endpoint,
         stream=stream,
         exact_output=exact_output,

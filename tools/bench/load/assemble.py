@@ -12,12 +12,18 @@ from tools.bench.load.plan import Arrivals, ClosedLoop, LoadPlan, Poisson
 from tools.bench.load.result import Generator, LoadResult
 from tools.bench.load.samples import Samples, Window, merge
 from tools.bench.load.shard import Ended, ShardResult
-from tools.bench.load.verdict import judge
+from tools.bench.load.verdict import Limits, judge
 
 _ENDED_BY_WEIGHT = (Ended.INTERRUPTED, Ended.SAMPLES_FULL)
 
 
-def assemble(plan: LoadPlan, shards: Sequence[ShardResult], *, started_at: float) -> LoadResult:
+def assemble(
+    plan: LoadPlan,
+    shards: Sequence[ShardResult],
+    *,
+    started_at: float,
+    limits: Limits | None = None,
+) -> LoadResult:
     """Return the run's result; `started_at` is Unix time in seconds."""
     samples = merge([shard.samples for shard in shards])
     over_s = max(shard.over_s for shard in shards)
@@ -37,7 +43,7 @@ def assemble(plan: LoadPlan, shards: Sequence[ShardResult], *, started_at: float
         throughput=rates,
         goodput=statistics.goodput(samples, plan.slo, window),
         generator=generator,
-        verdict=judge(generator, latency, requests),
+        verdict=judge(generator, latency, requests, limits),
         series=statistics.series(samples, over_s),
     )
 

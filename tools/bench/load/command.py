@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 import signal
 from collections.abc import Callable
-from dataclasses import dataclass
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
 from rich.console import Console
 
 from libs.errors import UsageError
+from tools.bench.load.ceiling import trivial_server
 from tools.bench.load.display import progress_bar, tables
 from tools.bench.load.options import LoadOptions, base_url, headers_of, plan_of
 from tools.bench.load.plan import LoadPlan, OutputLength, Target
@@ -47,8 +49,13 @@ def load_command(options: LoadOptions, view: View, *, stack_url: Callable[[], st
     Raises:
         UsageError: the options, the trace or the target are not what they should be.
     """
-    plan = checked_plan(options, stack_url)
-    with progress_bar(plan, view.err) as tell:
+    with ExitStack() as stack:
+        if options.self_test:
+            if options.url is not None:
+                raise UsageError("--self-test and --url exclude each other; give one of them")
+            options = replace(options, url=stack.enter_context(trivial_server()))
+        plan = checked_plan(options, stack_url)
+        tell = stack.enter_context(progress_bar(plan, view.err))
         result = run_load(plan, on_progress=tell)
     show(result, view)
     if result.is_interrupted:

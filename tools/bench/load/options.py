@@ -32,8 +32,13 @@ _FORMAT_BY_SUFFIX: Final = {".csv": TraceFormat.AZURE, ".jsonl": TraceFormat.MOO
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoadOptions:
-    """`./sluice bench load` as the user wrote it; None is an option that was not given."""
+    """`./sluice bench load` as the user wrote it; None is an option that was not given.
 
+    Attributes:
+        self_test: measure the generator itself against a server that only streams.
+    """
+
+    self_test: bool = False
     url: str | None = None
     model: str | None = None
     endpoint: Endpoint = Endpoint.CHAT

@@ -185,13 +185,8 @@ class Patience:
 
     def __post_init__(self) -> None:
         """Check the bounds."""
-        _within(
-            0.001,
-            86_400.0,
-            connect_s=self.connect_s,
-            timeout_s=self.request_s,
-            drain_s=self.drain_s,
-        )
+        _within(0.001, 86_400.0, connect_s=self.connect_s, timeout_s=self.request_s)
+        _within(0.0, 86_400.0, drain_s=self.drain_s)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -24,6 +24,7 @@ from tools.bench.load.assemble import assemble
 from tools.bench.load.plan import LoadPlan
 from tools.bench.load.result import LoadResult
 from tools.bench.load.shard import Progress, ShardResult
+from tools.bench.load.verdict import Limits
 from tools.bench.load.worker import READY
 
 _ROOT: Final = Path(__file__).resolve().parents[3]
@@ -70,10 +71,12 @@ def run_load(
     *,
     on_progress: Callable[[Progress], None] = lambda _: None,
     stop: threading.Event | None = None,
+    limits: Limits | None = None,
 ) -> LoadResult:
     """Run a plan to its end and return the result.
 
     Ctrl-C, or `stop` from another thread, ends the run; the result is then what was seen so far.
+    `limits` are what the verdict allows the generator; None takes the usual ones.
 
     Raises:
         GeneratorDiedError: a process of the generator died.
@@ -91,7 +94,7 @@ def run_load(
             worker.line.send(origin_s)
         run = _Run(workers=workers, tell=on_progress)
         _follow(run, stop)
-    return assemble(plan, list(run.results.values()), started_at=started_at)
+    return assemble(plan, list(run.results.values()), started_at=started_at, limits=limits)
 
 
 def _follow(run: _Run, stop: threading.Event) -> None:
@@ -128,6 +131,9 @@ class _Worker:
                 cwd=_ROOT,
                 stdin=subprocess.PIPE,
                 pass_fds=[theirs.fileno()],
+                # Linux schedules by terminal session first: in one of its own, the generator
+                # does not compete with everything else that this terminal runs.
+                start_new_session=True,
             )
         self.line: Line = Connection(ours.detach())
         self.line.send((plan, shard))
