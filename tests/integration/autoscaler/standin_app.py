@@ -13,6 +13,9 @@ class Standin:
         """Take what a real replica takes."""
         self._model_spec = model_spec
 
+    def reconfigure(self, user_config: dict[str, list[str]]) -> None:
+        """Take what Serve hands to running replicas; it does not matter here."""
+
 
 def build(args: dict[str, str]) -> Application:
     """Return the application of one model."""

@@ -21,7 +21,7 @@ from services.autoscaler.adapters.ray_serve.codec import (
 from services.autoscaler.domain.applications import Application, serving_part
 
 GOLDEN = Path(__file__).parent / "golden" / "serve_details_ray_2_60.json"
-SPEC = serving_part(a_model("m"))
+SPEC = replace(serving_part(a_model("m")), aliases=("default",))
 APP = Application(name=ModelName("m"), import_path="pkg.mod:build", spec=SPEC, target=2)
 
 
@@ -37,12 +37,30 @@ def test_a_configuration_has_one_application_per_model_and_no_proxy() -> None:
                 "name": "m",
                 "route_prefix": None,
                 "import_path": "pkg.mod:build",
-                "args": {"model_spec": encode(SPEC).decode()},
+                "args": {"model_spec": encode(replace(SPEC, aliases=())).decode()},
                 "external_scaler_enabled": True,
-                "deployments": [{"name": "replica", "num_replicas": 2}],
+                "deployments": [
+                    {
+                        "name": "replica",
+                        "num_replicas": 2,
+                        "user_config": {"aliases": ["default"]},
+                    }
+                ],
             }
         ],
     }
+
+
+def test_aliases_are_no_part_of_what_a_replica_is_started_with() -> None:
+    """Serve restarts replicas for changed arguments, and hands on a changed user configuration."""
+    before, after = (
+        json.loads(render_config([replace(APP, spec=replace(SPEC, aliases=aliases))]))
+        for aliases in (("one",), ("one", "two"))
+    )
+
+    (old,), (new,) = before["applications"], after["applications"]
+    assert old["args"] == new["args"]
+    assert new["deployments"][0]["user_config"] == {"aliases": ["one", "two"]}
 
 
 def test_a_scale_call_names_the_one_deployment() -> None:

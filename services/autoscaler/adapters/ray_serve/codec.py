@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Final
 
 from pydantic import BaseModel, Field, ValidationError
@@ -22,6 +23,13 @@ DEPLOYMENT: Final = "replica"
 
 SPEC_ARGUMENT: Final = "model_spec"
 """The argument of the application's builder that carries the spec as JSON text."""
+
+ALIASES: Final = "aliases"
+"""The key of the deployment's user configuration that carries the aliases.
+
+Serve hands a changed user configuration to running replicas, and restarts them for changed
+arguments: so the aliases travel in the one and everything else of the spec in the other.
+"""
 
 
 def render_config(applications: Iterable[Application]) -> bytes:
@@ -66,9 +74,18 @@ class _Deployment(BaseModel):
     target_num_replicas: int
 
 
+class _UserConfig(BaseModel):
+    aliases: tuple[str, ...] = ()
+
+
+class _DeploymentConfig(BaseModel):
+    user_config: _UserConfig | None = None
+
+
 class _Config(BaseModel):
     import_path: str
     args: dict[str, object] = Field(default_factory=dict)
+    deployments: list[_DeploymentConfig] = Field(default_factory=list)
 
 
 class _Application(BaseModel):
@@ -84,13 +101,18 @@ class _Details(BaseModel):
 
 
 def _application(app: Application) -> dict[str, object]:
+    deployment = {
+        "name": DEPLOYMENT,
+        "num_replicas": app.target,
+        "user_config": {ALIASES: list(app.spec.aliases)},
+    }
     return {
         "name": app.name,
         "route_prefix": None,
         "import_path": app.import_path,
-        "args": {SPEC_ARGUMENT: encode(app.spec).decode()},
+        "args": {SPEC_ARGUMENT: encode(replace(app.spec, aliases=())).decode()},
         "external_scaler_enabled": True,
-        "deployments": [{"name": DEPLOYMENT, "num_replicas": app.target}],
+        "deployments": [deployment],
     }
 
 
@@ -99,7 +121,7 @@ def _observed(name: str, app: _Application) -> ObservedApplication:
     return ObservedApplication(
         name=name,
         import_path=config.import_path if config else None,
-        spec=_spec(config.args.get(SPEC_ARGUMENT)) if config else None,
+        spec=_spec(config) if config else None,
         scaled_from_outside=app.external_scaler_enabled,
         target=deployment.target_num_replicas if deployment else None,
         status=app.status,
@@ -107,11 +129,17 @@ def _observed(name: str, app: _Application) -> ObservedApplication:
     )
 
 
-def _spec(text: object) -> ModelSpec | None:
+def _spec(config: _Config) -> ModelSpec | None:
+    text = config.args.get(SPEC_ARGUMENT)
     if not isinstance(text, str):
         return None
     try:
         record = decode_record(text.encode())
     except TerminalError:
         return None
-    return record if isinstance(record, ModelSpec) else None
+    return replace(record, aliases=_aliases(config)) if isinstance(record, ModelSpec) else None
+
+
+def _aliases(config: _Config) -> tuple[str, ...]:
+    found = [each.user_config.aliases for each in config.deployments if each.user_config]
+    return found[0] if found else ()
