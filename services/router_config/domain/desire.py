@@ -14,6 +14,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 from libs.contracts.ids import ModelName
@@ -32,6 +33,7 @@ from services.router_config.domain.model import (
     Server,
     ServerKey,
     Unplaced,
+    route_to,
 )
 
 LISTING_BYTES_MAX: Final = 100_000
@@ -40,12 +42,12 @@ LISTING_BYTES_MAX: Final = 100_000
 _NUMBER_MAX: Final = 2_000_000_000
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Claim:
-    """A name, and the route that a model wants it to have."""
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Naming:
+    """Which route each name has, and the claims that lost; itself a key of what is remembered."""
 
-    text: str
-    route: Route
+    routes: Routes
+    conflicts: tuple[str, ...]
 
 
 def desire(known: Known, observed: Observed, *, grace_s: float) -> Desired:
@@ -53,16 +55,16 @@ def desire(known: Known, observed: Observed, *, grace_s: float) -> Desired:
     present = members(known, observed, grace_s=grace_s)
     kinds = _kinds(known, observed, present)
     pools = _assign(kinds, observed)
-    routes, conflicts = _routes(known, observed, pools)
+    naming = _naming(known, observed, pools)
     return Desired(
         servers=_servers(present, pools, observed),
-        routes=routes,
-        listing=listing(routes),
+        routes=naming.routes,
+        listing=_listing_of(naming),
         unplaced=tuple(
             Unplaced(model=model, reason=ReloadReason.POOLS_EXHAUSTED)
             for model in sorted(kinds.keys() - pools.keys())
         ),
-        conflicts=conflicts,
+        conflicts=naming.conflicts,
     )
 
 
@@ -98,7 +100,7 @@ def _kinds(
 ) -> dict[ModelName, PoolKind]:
     """Which models need a pool, and of which kind."""
     kinds: dict[ModelName, PoolKind] = {}
-    kept = {route.model for route in observed.routes.values()} if known.models is None else set()
+    kept = {r.model for r in observed.distinct_routes()} if known.models is None else set()
     for model in {*(member.model for member in present), *kept}:
         kinds[model] = _kind_now(model, observed) or PoolKind.LEAST_LOADED
     for spec in known.models or ():
@@ -116,7 +118,7 @@ def _pool_now(model: ModelName, observed: Observed) -> PoolName | None:
     route = observed.routes.get(model)
     if route is not None and route.model == model:
         return route.pool
-    pools = (route.pool for route in observed.routes.values() if route.model == model)
+    pools = (route.pool for route in observed.distinct_routes() if route.model == model)
     return min(pools, default=None)
 
 
@@ -128,7 +130,7 @@ def _assign(kinds: Mapping[ModelName, PoolKind], observed: Observed) -> dict[Mod
         if pool in every[kinds[model]] and pool not in assigned.values():
             assigned[model] = pool
     taken = {
-        *(route.pool for route in observed.routes.values()),
+        *(route.pool for route in observed.distinct_routes()),
         *(seen.server.key.pool for seen in observed.servers),
         *assigned.values(),
     }
@@ -173,34 +175,47 @@ def _free_number(member: Member, taken: set[int]) -> int:
     return number
 
 
-def _routes(
-    known: Known, observed: Observed, pools: Mapping[ModelName, PoolName]
-) -> tuple[Routes, tuple[str, ...]]:
+def _naming(known: Known, observed: Observed, pools: Mapping[ModelName, PoolName]) -> _Naming:
     """Names first, then aliases of declared models, then what undeclared models had."""
-    declared = {spec.name: spec for spec in known.models or ()}
-    claims = [
-        *(_claim(model, model, pools) for model in sorted(pools)),
-        *_aliases(declared, pools),
-        *(
-            _claim(text, observed.routes[text].model, pools)
-            for text in sorted(observed.routes)
-            if observed.routes[text].model in pools.keys() - declared.keys()
-        ),
-    ]
-    routes = {claim.text: claim.route for claim in reversed(claims)}
-    lost = (claim for claim in claims if routes[claim.text] != claim.route)
-    return routes, tuple(f"{claim.text}:{claim.route.model}" for claim in lost)
+    placed = tuple(sorted(pools.items()))
+    declared = _declared_naming(tuple(sorted(known.models or (), key=_name)), placed)
+    strangers = pools.keys() - {spec.name for spec in known.models or ()}
+    if not strangers:
+        return declared
+    kept = {
+        text: route_to(pools[route.model], route.model)
+        for text, route in observed.routes.items()
+        if route.model in strangers
+    }
+    routes = {**kept, **declared.routes}
+    lost = sorted(text for text, route in kept.items() if routes[text] is not route)
+    return _Naming(
+        routes=routes,
+        conflicts=(*declared.conflicts, *(f"{text}:{kept[text].model}" for text in lost)),
+    )
 
 
-def _aliases(
-    declared: Mapping[ModelName, ModelSpec], pools: Mapping[ModelName, PoolName]
-) -> list[_Claim]:
-    return [
-        _claim(text, model, pools)
-        for model in sorted(declared.keys() & pools.keys())
-        for text in sorted(declared[model].aliases)
-    ]
+@lru_cache(maxsize=4)
+def _declared_naming(
+    models: tuple[ModelSpec, ...], placed: tuple[tuple[ModelName, PoolName], ...]
+) -> _Naming:
+    """Name what is declared; remembered, because it changes far less often than replicas do."""
+    pools = dict(placed)
+    routes: dict[str, Route] = {model: route_to(pool, model) for model, pool in placed}
+    conflicts: list[str] = []
+    for spec in models:
+        if spec.name not in pools:
+            continue
+        mine = routes[spec.name]
+        lost = [t for t in sorted(spec.aliases) if routes.setdefault(t, mine) is not mine]
+        conflicts.extend(f"{text}:{spec.name}" for text in lost)
+    return _Naming(routes=routes, conflicts=tuple(conflicts))
 
 
-def _claim(text: str, model: ModelName, pools: Mapping[ModelName, PoolName]) -> _Claim:
-    return _Claim(text=text, route=Route(pool=pools[model], model=model))
+@lru_cache(maxsize=4)
+def _listing_of(naming: _Naming) -> str:
+    return listing(naming.routes)
+
+
+def _name(spec: ModelSpec) -> ModelName:
+    return spec.name

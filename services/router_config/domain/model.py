@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import lru_cache
 from typing import Final, NewType
 
 from libs.contracts.ids import ModelName
@@ -107,6 +108,12 @@ class Route:
     model: ModelName
 
 
+@lru_cache(maxsize=8192)
+def route_to(pool: PoolName, model: ModelName) -> Route:
+    """Return the one `Route` of a pool and a model: 100,000 equal routes compare by identity."""
+    return Route(pool=pool, model=model)
+
+
 Routes = Mapping[str, Route]
 """By the name that clients send: a model's own name or one of its aliases."""
 
@@ -127,9 +134,13 @@ class Observed:
     pools_per_kind: int
     foreign: bool = False
 
+    def distinct_routes(self) -> tuple[Route, ...]:
+        """Return every route once, or a few times: there are many more names than routes."""
+        return tuple({id(route): route for route in self.routes.values()}.values())
+
     def models_by_pool(self) -> dict[PoolName, ModelName]:
         """Return whose requests go to each pool; pools that nobody is led to are left out."""
-        return {route.pool: route.model for route in self.routes.values()}
+        return {route.pool: route.model for route in self.distinct_routes()}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

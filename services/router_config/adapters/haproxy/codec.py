@@ -22,6 +22,7 @@ from services.router_config.domain.model import (
     Server,
     ServerKey,
     ServerName,
+    route_to,
 )
 from services.router_config.domain.plan import Adjust, Drain, Join, Publish, Resume, Retire
 from services.router_config.ports import PoolDemand
@@ -117,7 +118,7 @@ def read_routes(entries: Entries) -> ReadRoutes:
     for text, value in entries:
         pool, _, model = value.partition(":")
         if pool and model and text not in routes:
-            routes[text] = Route(pool=PoolName(pool), model=ModelName(model))
+            routes[text] = route_to(PoolName(pool), ModelName(model))
     return ReadRoutes(routes=routes, foreign=len(routes) != len(entries))
 
 

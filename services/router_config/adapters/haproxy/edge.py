@@ -53,6 +53,7 @@ class _ReadMap:
     info: MapInfo
     read_at: float
     entries: Entries
+    routes: ReadRoutes
 
 
 class HaproxyEdge:
@@ -123,7 +124,11 @@ class HaproxyEdge:
             if info.file in (MODELS_MAP, LISTING_MAP) and self._is_old(pid, info):
                 entries = parse_map(await self._client.query(ShowMap(file=info.file)))
                 self._maps[info.file] = _ReadMap(
-                    pid=pid, info=info, read_at=self._now(), entries=entries
+                    pid=pid,
+                    info=info,
+                    read_at=self._now(),
+                    entries=entries,
+                    routes=read_routes(entries if info.file == MODELS_MAP else ()),
                 )
 
     def _is_old(self, pid: int, info: MapInfo) -> bool:
@@ -139,7 +144,8 @@ class HaproxyEdge:
         return held.entries if held else ()
 
     def _routes(self) -> ReadRoutes:
-        return read_routes(self._entries(MODELS_MAP))
+        held = self._maps.get(MODELS_MAP)
+        return held.routes if held else ReadRoutes(routes={}, foreign=False)
 
 
 def _failed(reason: str, *, pending: bool) -> Outcome:

@@ -67,12 +67,18 @@ class StateFiles:
 
     def save(self, routing: SavedRouting, counters: Counters) -> None:
         """Write routing and counters; what stays the same is not written again."""
-        if (routing, counters.pools_per_kind) != self._saved:
+        before, pools_before = self._saved or (None, None)
+        if before is None or routing.routes != before.routes:
+            self._write(MODELS_MAP, render_map(route_entries(routing.routes)))
+        if before is None or routing.listing != before.listing:
+            self._write(LISTING_MAP, render_map(listing_entries(routing.listing)))
+        if before is None or (routing.servers, counters.pools_per_kind) != (
+            before.servers,
+            pools_before,
+        ):
             pools = pool_configs(routing.servers, pools_per_kind=counters.pools_per_kind)
             self._write(POOLS_FILE, render_pools(pools))
-            self._write(MODELS_MAP, render_map(route_entries(routing.routes)))
-            self._write(LISTING_MAP, render_map(listing_entries(routing.listing)))
-            self._saved = (routing, counters.pools_per_kind)
+        self._saved = (routing, counters.pools_per_kind)
         self._counters = counters
         self._write(COUNTERS_FILE, _COUNTERS.dump_json(counters).decode())
 

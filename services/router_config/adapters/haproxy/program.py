@@ -97,14 +97,14 @@ class HaproxyProgram:
         self._unwatch()
         pid = self._spawn(replace)
         if replace is None:
-            self._launch.pid_file.write_text(f"{pid}\n")
+            self._note(pid)
         try:
             async with asyncio.timeout(self._launch.start_timeout_s):
                 await self._until_answering(pid)
         except TimeoutError as exc:
             _kill_child(pid)
             raise HaproxyStartError(why="no answer in time", log=self._last_words()) from exc
-        self._launch.pid_file.write_text(f"{pid}\n")
+        self._note(pid)
         self._watch(pid)
         return pid
 
@@ -154,6 +154,12 @@ class HaproxyProgram:
         except (OSError, ValueError):
             return None
         return pid if str(self._launch.state_dir).encode() in arguments else None
+
+    def _note(self, pid: int) -> None:
+        """Write the pid down, whole or not at all."""
+        beside = self._launch.pid_file.with_suffix(".new")
+        beside.write_text(f"{pid}\n")
+        beside.replace(self._launch.pid_file)
 
     def _spawn(self, replace: int | None) -> int:
         """Start in a session of its own: what ends router-config does not reach it.
