@@ -20,7 +20,13 @@ _COLUMNS = ("p50_s", "p90_s", "p95_s", "p99_s", "p999_s", "max_s", "mean_s")
 def progress_bar(plan: LoadPlan, console: Console) -> Iterator[Callable[[Standing], None]]:
     """Show a bar on a terminal while the body runs; elsewhere show nothing."""
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[said]}"))
-    with Progress(*columns, console=console, transient=True, refresh_per_second=4) as bar:
+    with Progress(
+        *columns,
+        console=console,
+        transient=True,
+        refresh_per_second=4,
+        disable=not console.is_terminal,
+    ) as bar:
         task = bar.add_task("warm-up" if plan.extent.warmup_s else "load", total=1.0, said="")
         last = Standing(elapsed_s=0.0)
 

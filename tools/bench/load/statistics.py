@@ -129,7 +129,7 @@ def throughput(samples: Samples, window: Window) -> Throughput:
     done = ok & (ended >= window.start_s) & (ended < window.end_s)
     events = samples.column("text_events")
     per_event = np.where(ok & (events > 0), _tokens(samples) / np.maximum(events, 1), 1.0)
-    has_usage = bool((~np.isnan(samples.column("output_tokens")[ok])).all())
+    said = ~np.isnan(samples.column("output_tokens")[ok])
     return Throughput(
         window_s=window_s,
         tokens_per_s=_rate(float((samples.column("window_events") * per_event).sum()), window_s),
@@ -137,7 +137,7 @@ def throughput(samples: Samples, window: Window) -> Throughput:
         offered_per_s=_rate(float(counted.sum()), window_s),
         prompt_tokens_mean=_mean(samples.column("prompt_tokens")[ok & counted]),
         output_tokens_mean=_mean(_tokens(samples)[ok & counted]),
-        counted_by="usage" if has_usage else "chunks",
+        counted_by="usage" if said.size and said.all() else "chunks",
     )
 
 
