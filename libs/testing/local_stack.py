@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, TypedDict
 
 from libs.testing.free_port import free_port
 
@@ -24,6 +24,65 @@ ROOT: Final = Path(__file__).absolute().parents[2]
 UP_TIMEOUT_S: Final = 420.0
 COMMAND_TIMEOUT_S: Final = 90.0
 _POLL_S: Final = 0.2
+
+
+class HAProxyJson(TypedDict):
+    """`haproxy` of the status."""
+
+    version: str | None
+    pid: int | None
+    reloads: int | None
+
+
+class RoutingJson(TypedDict):
+    """`routing` of the status."""
+
+    revision: int | None
+    applied_at: float | None
+    degraded: str
+
+
+class ReplicaJson(TypedDict):
+    """One replica of the status."""
+
+    id: str
+    pid: int
+    state: str
+    address: str | None
+    executor: str
+    device: str
+    running: int | None
+    waiting: int | None
+    kv_cache_usage_ratio: float | None
+
+
+class ModelJson(TypedDict):
+    """One model of the status."""
+
+    name: str
+    aliases: list[str]
+    target: int | None
+    ready: int
+    replicas: list[ReplicaJson]
+
+
+class PartJson(TypedDict):
+    """One supervised process of the status."""
+
+    name: str
+    state: str
+    pid: int
+
+
+class StatusJson(TypedDict):
+    """What `./sluice status --json` prints."""
+
+    api_url: str
+    haproxy: HAProxyJson
+    nats_url: str
+    routing: RoutingJson
+    models: list[ModelJson]
+    processes: list[PartJson]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +110,7 @@ class LocalStack:
         """Run one command against this stack."""
         return sluice(*arguments, var=self.var, timeout_s=timeout_s)
 
-    def status(self) -> dict[str, object]:
+    def status(self) -> StatusJson:
         """Return what `status --json` prints.
 
         Raises:
@@ -59,22 +118,19 @@ class LocalStack:
         """
         done = self.sluice("status", "--json")
         assert done.code == 0, done.err
-        found: dict[str, object] = json.loads(done.out)
+        found: StatusJson = json.loads(done.out)
         return found
 
-    def pid_of(self, process: str) -> int:
+    def pid_of(self, part: str) -> int:
         """Return the process id of one supervised process."""
-        processes = self.status()["processes"]
-        assert isinstance(processes, list)
-        return next(int(each["pid"]) for each in processes if each["name"] == process)
+        return next(each["pid"] for each in self.status()["processes"] if each["name"] == part)
 
-    def replicas(self, model: str = "smollm2") -> list[dict[str, object]]:
+    def replicas(self, model: str = "smollm2") -> list[ReplicaJson]:
         """Return the replicas of a model as `status` shows them."""
         models = self.status()["models"]
-        assert isinstance(models, list)
         return [each for found in models if found["name"] == model for each in found["replicas"]]
 
-    def ready(self, model: str = "smollm2") -> list[dict[str, object]]:
+    def ready(self, model: str = "smollm2") -> list[ReplicaJson]:
         """Return the ready replicas of a model."""
         return [each for each in self.replicas(model) if each["state"] == "ready"]
 

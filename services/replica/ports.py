@@ -26,6 +26,10 @@ class Engine(Protocol):
         """End the present slice of time and return the load over the window."""
         ...
 
+    def answer_to(self, aliases: tuple[str, ...]) -> None:
+        """Accept these names beside the model's own, and no others, from here on."""
+        ...
+
 
 class Door(Protocol):
     """The HTTP port of a replica whose engine runs."""

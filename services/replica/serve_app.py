@@ -30,6 +30,10 @@ if TYPE_CHECKING:
     from services.replica.service import ReplicaService
 
 DEPLOYMENT: Final = "replica"
+
+ALIASES: Final = "aliases"
+"""The key of Serve's user configuration: what may change without a restart."""
+
 HEALTH_CHECK_PERIOD_S: Final = 1.0
 HEALTH_CHECK_TIMEOUT_S: Final = 10.0
 
@@ -57,6 +61,7 @@ def build(args: dict[str, str]) -> Application:
         Replica,
         name=DEPLOYMENT,
         num_replicas=max(1, spec.scaling.min),
+        user_config={ALIASES: list(spec.aliases)},
         ray_actor_options={"num_cpus": cpus},
         placement_group_bundles=_bundles(spec, cpus),
         placement_group_strategy="PACK",
@@ -70,23 +75,25 @@ def build(args: dict[str, str]) -> Application:
 
 
 class Replica:
-    """One replica as Serve sees it: starts in `__init__`, drains in `__del__`."""
+    """One replica as Serve sees it: starts in `__init__` and `reconfigure`, drains in `__del__`."""
 
-    async def __init__(self, model_spec: str) -> None:  # type: ignore[misc] # Serve awaits it
-        """Start, and return when the replica is ready.
-
-        Raises:
-            ReplicaFailedError: it failed to start; the lease says why as well.
-        """
+    async def __init__(self, model_spec: str) -> None:  # type: ignore[misc]  # Serve awaits it
+        """Begin to start; Serve then calls `reconfigure`, which returns when it is ready."""
         self._stack = AsyncExitStack()
         self._service: ReplicaService = await self._stack.enter_async_context(
             _wired(_spec(model_spec))
         )
-        self._life = asyncio.create_task(  # tidy: allow orphan-task - `_end` awaits it
-            self._service.run()
-        )
+        self._life = asyncio.create_task(self._service.run())
+
+    async def reconfigure(self, user_config: dict[str, list[str]]) -> None:
+        """Take the aliases, at the start and whenever they change, and wait until it is ready.
+
+        Raises:
+            ReplicaFailedError: it failed to start; the lease says why as well.
+        """
+        self._service.answer_to(tuple(user_config[ALIASES]))
         standing = await self._service.until_settled()
-        if standing.state is not ReplicaState.READY:
+        if standing.state is ReplicaState.FAILED:
             await self._end()
             raise ReplicaFailedError(standing.reason)
 

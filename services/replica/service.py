@@ -72,6 +72,8 @@ class ReplicaService:
         self._settled = asyncio.Event()
         self._drain_asked = asyncio.Event()
         self._trace = Context()
+        self._aliases: tuple[str, ...] = ()
+        self._engine: Engine | None = None
         self._announcer = Announcer(
             world.store, world.bus, world.clock, statements.lease(identity, self._standing)
         )
@@ -89,6 +91,12 @@ class ReplicaService:
     def ask_to_drain(self) -> None:
         """Have it leave: finish what runs, then stop. Asking again changes nothing."""
         self._drain_asked.set()
+
+    def answer_to(self, aliases: tuple[str, ...]) -> None:
+        """Serve the model under these names too; running requests do not notice."""
+        self._aliases = aliases
+        if self._engine is not None:
+            self._engine.answer_to(aliases)
 
     async def run(self) -> None:
         """Live: returns when the replica has stopped or failed."""
@@ -123,6 +131,8 @@ class ReplicaService:
             self._fail(_cause_of(exc))
 
     def _become_ready(self, engine: Engine) -> None:
+        self._engine = engine
+        engine.answer_to(self._aliases)
         now, address = self._world.clock.now(), self._host.endpoint
         ready = self._standing.with_ready(at=now, address=address, engine=engine.facts)
         self._move(ready, statements.joined(self._identity, self._stamp(), address=address))

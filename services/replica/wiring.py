@@ -67,7 +67,7 @@ async def wired(
         launch = Launch(
             spec=spec, models_dir=settings.models_dir, placement=placement, tracer=tracer
         )
-        yield ReplicaService(
+        service = ReplicaService(
             who,
             ReplicaHost(launch, port, server_name=server_name(who)),
             limits=DrainLimits(
@@ -75,6 +75,8 @@ async def wired(
             ),
             world=_world(bus, clock, tracer),
         )
+        service.answer_to(spec.aliases)
+        yield service
 
 
 def server_name(who: Identity) -> str:

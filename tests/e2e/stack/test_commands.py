@@ -11,10 +11,10 @@ def test_status_as_json_has_the_agreed_keys(stack: LocalStack) -> None:
     status = stack.status()
 
     assert status["api_url"] == stack.api_url
-    assert status["haproxy"].keys() >= {"version", "pid", "reloads"}  # type: ignore[attr-defined]
-    assert status["routing"].keys() >= {"revision", "applied_at"}  # type: ignore[attr-defined]
+    assert status["haproxy"].keys() >= {"version", "pid", "reloads"}
+    assert status["routing"].keys() >= {"revision", "applied_at"}
     assert str(status["nats_url"]).startswith("nats://127.0.0.1:")
-    (model,) = status["models"]  # type: ignore[misc]
+    (model,) = status["models"]
     assert (model["name"], model["target"], model["ready"]) == ("smollm2", 1, 1)
     assert model["replicas"][0].keys() >= {
         "id", "state", "address", "executor", "device", "running", "waiting",
@@ -44,9 +44,9 @@ def test_logs_lists_what_there_is_when_asked_for_what_there_is_not(stack: LocalS
     assert "router-config" in done.err
 
 
-def test_a_new_alias_is_served_without_a_reload(stack: LocalStack) -> None:
-    """`apply` shows the difference, writes it, and clients may use it."""
-    before = stack.status()["haproxy"]
+def test_a_new_alias_is_served_without_reload_or_restart(stack: LocalStack) -> None:
+    """`apply` shows the difference, writes it, and clients may use it; no replica restarts."""
+    proxy, replicas = stack.status()["haproxy"], [each["id"] for each in stack.ready()]
     file = stack.var / "models.yaml"
     file.write_text(yaml.safe_dump({"models": [declaration(aliases=["default", "other"])]}))
 
@@ -55,7 +55,9 @@ def test_a_new_alias_is_served_without_a_reload(stack: LocalStack) -> None:
     assert done.code == 0
     assert "aliases: [default] -> [default, other]" in done.out
     wait_until(lambda: "other" in listed(stack), timeout_s=10, what="the new alias")
-    assert stack.status()["haproxy"] == before
+    wait_until(lambda: answers(stack, "other"), timeout_s=10, what="an answer to the new alias")
+    assert stack.status()["haproxy"] == proxy
+    assert [each["id"] for each in stack.ready()] == replicas
 
 
 def test_applying_the_same_file_again_changes_nothing(stack: LocalStack) -> None:
@@ -73,6 +75,12 @@ def listed(stack: LocalStack) -> set[str]:
     """Return the names that /v1/models lists."""
     reply = httpx.get(f"{stack.api_url}/v1/models", timeout=10)
     return {each["id"] for each in reply.json()["data"]}
+
+
+def answers(stack: LocalStack, model: str) -> bool:
+    """Tell whether a request for a model or alias is answered."""
+    body = {"model": model, "prompt": "Hello", "max_tokens": 1}
+    return httpx.post(f"{stack.api_url}/v1/completions", json=body, timeout=30).is_success
 
 
 def declaration(*, aliases: list[str]) -> dict[str, object]:

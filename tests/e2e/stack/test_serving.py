@@ -22,7 +22,7 @@ def test_the_official_client_streams_the_right_answer(client: openai.OpenAI) -> 
     """Greedy decoding in the right data type knows France's capital."""
     stream = client.chat.completions.create(
         model="smollm2",
-        messages=QUESTION,  # type: ignore[arg-type]  # a literal would need the client's own types
+        messages=[{"role": "user", "content": "What is the capital of France?"}],
         temperature=0,
         max_tokens=32,
         stream=True,

@@ -45,15 +45,16 @@ def test_a_killed_control_plane_process_costs_no_request(stack: LocalStack, name
 
 def test_a_killed_haproxy_is_back_with_the_same_servers(stack: LocalStack) -> None:
     """It starts from the state on disk; both replicas get requests again."""
-    before = stack.status()["haproxy"]["pid"]  # type: ignore[index]
+    before = stack.status()["haproxy"]["pid"]
 
-    kill(int(before))
+    assert before
+    kill(before)
     took = wait_until(lambda: routed(stack), timeout_s=BACK_S + 5, what="HAProxy to come back")
 
     with steady_load(stack.api_url, model="smollm2", clients=4) as load:
         wait_until(lambda: len(load.served_by()) == 2, timeout_s=30, what="both replicas")
     assert took < BACK_S + 5
-    assert stack.status()["haproxy"]["pid"] != before  # type: ignore[index]
+    assert stack.status()["haproxy"]["pid"] != before
     assert load.failed() == []
 
 
@@ -63,7 +64,7 @@ def test_a_killed_replica_fails_only_its_own_streams(stack: LocalStack) -> None:
 
     with steady_load(stack.api_url, model="smollm2", clients=3) as load:
         wait_until(lambda: victim["id"] in load.served_by(), timeout_s=30, what="a served request")
-        kill(int(str(victim["pid"])))
+        kill(victim["pid"])
         wait_until(
             lambda: (
                 len(stack.ready()) == 2
@@ -79,7 +80,7 @@ def test_a_killed_replica_fails_only_its_own_streams(stack: LocalStack) -> None:
 
 def test_scaling_down_under_load_costs_no_request(stack: LocalStack) -> None:
     """The leaving replica drains: it gets nothing new and finishes what it has."""
-    reloads = stack.status()["haproxy"]["reloads"]  # type: ignore[index]
+    reloads = stack.status()["haproxy"]["reloads"]
 
     with steady_load(stack.api_url, model="smollm2", clients=4, max_tokens=24) as load:
         stack.sluice("scale", "smollm2", "1")
@@ -87,4 +88,4 @@ def test_scaling_down_under_load_costs_no_request(stack: LocalStack) -> None:
 
     assert load.outcomes
     assert load.failed() == []
-    assert stack.status()["haproxy"]["reloads"] == reloads == 0  # type: ignore[index]
+    assert stack.status()["haproxy"]["reloads"] == reloads == 0

@@ -46,6 +46,7 @@ class FakeEngine:
     """An engine whose death a test decides."""
 
     death: str | None = None
+    aliases: tuple[str, ...] | None = None
     facts: EngineFacts = field(
         default_factory=lambda: EngineFacts(
             executor="FakeExecutor", versions=Versions(sluice="1", vllm="2", ray="3")
@@ -61,6 +62,10 @@ class FakeEngine:
         return Load(
             running=2, waiting=0, kv_cache_usage_ratio=0.1, ttft_p50_s=None, tokens_per_s=5.0
         )
+
+    def answer_to(self, aliases: tuple[str, ...]) -> None:
+        """Remember the names."""
+        self.aliases = aliases
 
 
 @dataclass
@@ -169,6 +174,22 @@ async def test_the_lease_tells_every_state_from_start_to_stop() -> None:
         ReplicaState.STOPPED,
     ]
     assert not replica.host.is_running
+
+
+async def test_aliases_reach_an_engine_whether_it_runs_or_not() -> None:
+    """Those that are known before it is ready, and those that come later."""
+    replica = Replica()
+    replica.service.answer_to(("early",))
+
+    async with replica.living():
+        await replica.service.until_settled()
+        first = replica.host.engine.aliases
+        replica.service.answer_to(("late", "later"))
+        second = replica.host.engine.aliases
+        replica.service.ask_to_drain()
+
+    assert first == ("early",)
+    assert second == ("late", "later")
 
 
 async def test_a_replica_that_leaves_waits_for_what_runs() -> None:

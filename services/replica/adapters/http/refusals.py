@@ -29,6 +29,12 @@ def closed_path(path: str) -> Refusal:
     return _refusal(404, "invalid_request_error", f"There is nothing at {path}.")
 
 
+def unsupported(path: str) -> Refusal:
+    """Refuse an operation that clients may ask for and that this model cannot do."""
+    message = f"This model does not support {path}."
+    return _refusal(404, "invalid_request_error", message)
+
+
 def different_model(*, routed: str, body: str) -> Refusal:
     """Refuse a body that names another model than the router read."""
     message = f"The router read model {routed!r}, but the body says {body}."

@@ -11,7 +11,7 @@ import os
 from argparse import Namespace
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -32,6 +32,7 @@ from services.replica.domain.statements import EngineFacts
 
 if TYPE_CHECKING:
     from vllm.config import VllmConfig
+    from vllm.entrypoints.openai.models.protocol import BaseModelPath
     from vllm.v1.engine.async_llm import AsyncLLM
 
     from services.replica.adapters.vllm.load_logger import LoadGauge
@@ -70,11 +71,14 @@ class Launch:
 class VllmEngine:
     """A running AsyncLLM behind the replica's `Engine` port."""
 
-    def __init__(self, llm: AsyncLLM, gauge: LoadGauge, facts: EngineFacts) -> None:
+    def __init__(
+        self, llm: AsyncLLM, gauge: LoadGauge, facts: EngineFacts, names: ServedNames
+    ) -> None:
         """Wrap an engine that runs."""
         self._llm = llm
         self._gauge = gauge
         self.facts = facts
+        self.answer_to = names.answer_to
 
     def failure(self) -> str | None:
         """Return why it is dead; None while it lives."""
@@ -90,6 +94,19 @@ class VllmEngine:
         return self._gauge.read()
 
 
+class ServedNames:
+    """The names under which vLLM's application serves its model."""
+
+    def __init__(self, paths: list[BaseModelPath]) -> None:
+        """Take vLLM's own list, which all of its handlers share; its first entry is the model's."""
+        self._paths = paths
+
+    def answer_to(self, aliases: tuple[str, ...]) -> None:
+        """Accept the model's own name and these."""
+        own = self._paths[0]
+        self._paths[1:] = [replace(own, name=alias) for alias in aliases]
+
+
 @asynccontextmanager
 async def running_engine(launch: Launch) -> AsyncIterator[tuple[VllmEngine, Any]]:
     """Run an engine while the body runs; gives it and its ASGI application.
@@ -102,7 +119,9 @@ async def running_engine(launch: Launch) -> AsyncIterator[tuple[VllmEngine, Any]
     try:
         _log.info("engine_started", executor=facts.executor)
         _install_tracing(llm, launch)
-        yield VllmEngine(llm, gauge, facts), await _application(llm, arguments)
+        app = await _application(llm, arguments)
+        names = ServedNames(app.state.openai_serving_models.base_model_paths)
+        yield VllmEngine(llm, gauge, facts, names), app
     finally:
         await asyncio.to_thread(llm.shutdown, SHUTDOWN_TIMEOUT_S)
 
@@ -189,7 +208,22 @@ async def _application(llm: AsyncLLM, arguments: Namespace) -> Any:  # noqa: ANN
     tasks = await llm.get_supported_tasks()
     app = build_app(arguments, tasks, llm.model_config)
     await init_app_state(llm, app.state, arguments, tasks)
+    _shape_missing_routes(app)
     return app
+
+
+def _shape_missing_routes(app: Any) -> None:  # noqa: ANN401 - an ASGI application
+    """Give paths that vLLM has no handler for, given the model's tasks, OpenAI's error shape."""
+    from starlette.requests import Request
+    from starlette.responses import Response
+
+    from services.replica.adapters.http.refusals import unsupported
+
+    def refuse(request: Request, _error: Exception) -> Response:
+        refusal = unsupported(request.url.path)
+        return Response(refusal.body, refusal.status, media_type="application/json")
+
+    app.add_exception_handler(404, refuse)
 
 
 def _install_tracing(llm: AsyncLLM, launch: Launch) -> None:
