@@ -56,6 +56,7 @@ class Session:
             yield
         except (nats.errors.Error, TimeoutError, OSError) as exc:
             raise self._translated(exc, subject) from exc
+        _honour_cancellation()
 
     def _translated(self, exc: Exception, subject: str) -> ControlPlaneError:
         # The client library hands out the server's errors in lower case.
@@ -125,6 +126,18 @@ class NatsLink:
             self._session = None
             session.lost.set()
             await _close(session.client)
+
+
+def _honour_cancellation() -> None:
+    """Raise the cancellation that the client library may just have swallowed.
+
+    It waits with `asyncio.wait_for`, which up to Python 3.11 returns the answer instead when both
+    come in the same turn of the loop: a task in an endless loop would then never end.
+    Source: https://github.com/python/cpython/issues/86296.
+    """
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError
 
 
 async def _dial(settings: BusSettings) -> Session:
