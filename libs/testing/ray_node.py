@@ -211,13 +211,17 @@ def marked(mark: str) -> set[int]:
 
 
 @contextmanager
-def ray_node(environment: Mapping[str, str], *, slots: int = 4) -> Iterator[RayNode]:
-    """Run a node while the body runs."""
+def ray_node(
+    environment: Mapping[str, str], *, slots: int = 4, keep_logs_in: Path | None = None
+) -> Iterator[RayNode]:
+    """Run a node while the body runs; afterwards its logs are in `keep_logs_in`."""
     node = RayNode(environment, slots=slots)
     try:
         node.start()
         yield node
     finally:
+        if keep_logs_in is not None:
+            shutil.copytree(node.logs, keep_logs_in, ignore_dangling_symlinks=True)
         node.stop()
 
 

@@ -69,14 +69,16 @@ def is_ready(lease: ReplicaLease | None) -> bool:
 
 @asynccontextmanager
 async def replica_world(folder: Path) -> AsyncIterator[ReplicaWorld]:
-    """Start everything and wait for the replica; `folder` takes credentials, store and traces."""
+    """Start everything and wait for the replica; `folder` takes all files, logs too."""
     models_dir = Path(os.environ.get("SLUICE_MODELS_DIR", ROOT / "var" / "models"))
     await asyncio.to_thread(make_ready, models_dir, _quietly)
     async with AsyncExitStack() as stack:
         nats = await stack.enter_async_context(nats_server(folder))
         bus = await stack.enter_async_context(connect(nats.settings(CLI)))
         leases = await stack.enter_async_context(bus.view(REPLICAS_BUCKET))
-        node = stack.enter_context(ray_node(_environment(folder, nats, models_dir)))
+        node = stack.enter_context(
+            ray_node(_environment(folder, nats, models_dir), keep_logs_in=folder / "ray-logs")
+        )
         made = ReplicaWorld(ray=node, nats=nats, bus=bus, leases=leases, traces=folder / "traces")
         await asyncio.to_thread(_deploy, node)
         await made.until(is_ready, READY_TIMEOUT_S)
