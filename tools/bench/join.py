@@ -27,10 +27,10 @@ from libs.contracts.subjects import REPLICAS_BUCKET, lease_key
 from libs.testing.fake_replica import FakeReplica, Script, fake_replica
 
 JOIN_TIMEOUT_S: Final = 10.0
-REQUESTS_PER_JOIN: Final = 5
+REQUESTS_PER_JOIN: Final = 2
 _POLL_S: Final = 0.001
 _PAUSE_S: Final = 0.2
-_STREAM: Final = Script(tokens=20, token_s=0.02)
+_STREAM: Final = Script(tokens=10, token_s=0.03)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
