@@ -214,16 +214,19 @@ async def _application(llm: AsyncLLM, arguments: Namespace) -> Any:  # noqa: ANN
 
 def _shape_missing_routes(app: Any) -> None:  # noqa: ANN401 - an ASGI application
     """Give paths that vLLM has no handler for, given the model's tasks, OpenAI's error shape."""
-    from starlette.requests import Request
     from starlette.responses import Response
+    from starlette.types import Receive, Scope, Send
 
     from services.replica.adapters.http.refusals import unsupported
 
-    def refuse(request: Request, _error: Exception) -> Response:
-        refusal = unsupported(request.url.path)
-        return Response(refusal.body, refusal.status, media_type="application/json")
+    async def refuse(scope: Scope, receive: Receive, send: Send) -> None:
+        refusal = unsupported(scope["path"])
+        reply = Response(refusal.body, refusal.status, media_type="application/json")
+        await reply(scope, receive, send)
 
-    app.add_exception_handler(404, refuse)
+    # Starlette calls this where no route matches; exception handlers come too late here, since
+    # vLLM has built its middleware by now.
+    app.router.default = refuse
 
 
 def _install_tracing(llm: AsyncLLM, launch: Launch) -> None:
