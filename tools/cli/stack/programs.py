@@ -49,7 +49,7 @@ def programs(
     base = {
         **inherited(environment),
         STACK_ID_VARIABLE: record.stack_id,
-        "PYTHONPATH": _python_path(layout, environment),
+        "PYTHONPATH": python_path(layout, environment),
         "PYTHONUNBUFFERED": "1",
     }
     return [
@@ -69,7 +69,8 @@ def ray_client_environment(layout: Layout, record: StackRecord) -> dict[str, str
     }
 
 
-def _python_path(layout: Layout, environment: Mapping[str, str]) -> str:
+def python_path(layout: Layout, environment: Mapping[str, str]) -> str:
+    """Return the import roots of the stack's processes: ours, then the user's or Bazel's."""
     kept = [part for part in environment.get("PYTHONPATH", "").split(":") if part]
     own = [str(layout.root), str(layout.root / "libs" / "engine" / "plugin")]
     return ":".join(dict.fromkeys([*own, *kept]))

@@ -27,7 +27,15 @@ from tools.cli.stack.down import stop_hard
 from tools.cli.stack.layout import Layout
 from tools.cli.stack.ports import free_ports
 from tools.cli.stack.preflight import check_machine, wants_cuda
-from tools.cli.stack.programs import AUTOSCALER, NATS, RAY, ROUTER_CONFIG, inherited, programs
+from tools.cli.stack.programs import (
+    AUTOSCALER,
+    NATS,
+    RAY,
+    ROUTER_CONFIG,
+    inherited,
+    programs,
+    python_path,
+)
 from tools.cli.stack.record import StackRecord, save, write_private
 from tools.cli.stack.secrets import make_folders, make_ray_token, write_nats_configuration
 from tools.cli.stack.supervisor import Supervisor
@@ -168,7 +176,11 @@ def _write_files(stack: Stack) -> None:
 
 
 def _supervisor_environment(stack: Stack) -> dict[str, str]:
-    return {**inherited(os.environ), "SLUICE_STACK_ID": stack.record.stack_id}
+    return {
+        **inherited(os.environ),
+        "PYTHONPATH": python_path(stack.layout, os.environ),
+        "SLUICE_STACK_ID": stack.record.stack_id,
+    }
 
 
 def _admin(layout: Layout) -> BusSettings:
