@@ -83,7 +83,9 @@ class Replica:
         self._service: ReplicaService = await self._stack.enter_async_context(
             _wired(_spec(model_spec))
         )
-        self._life = asyncio.create_task(self._service.run())
+        self._life = asyncio.create_task(  # tidy: allow orphan-task - `_end` awaits it
+            self._service.run()
+        )
 
     async def reconfigure(self, user_config: dict[str, list[str]]) -> None:
         """Take the aliases, at the start and whenever they change, and wait until it is ready.

@@ -20,6 +20,7 @@ from libs.telemetry.settings import otel_environment
 from libs.telemetry.tracing import configure_tracing
 from services.replica.adapters.http.door import HttpDoor
 from services.replica.adapters.http.middleware import ReplicaMiddleware
+from services.replica.adapters.http.missing_routes import shape_missing_routes
 from services.replica.adapters.http.server import ReplicaPort
 from services.replica.adapters.vllm.host import Launch, Placement, VllmEngine, running_engine
 from services.replica.domain.statements import Identity
@@ -47,6 +48,7 @@ class ReplicaHost:
     async def running(self) -> AsyncIterator[tuple[VllmEngine, HttpDoor]]:
         """Run engine and port while the body runs."""
         async with running_engine(self._launch) as (engine, app):
+            shape_missing_routes(app.router)
             door = HttpDoor()
             guarded = ReplicaMiddleware(app, door=door, tracer=self._launch.tracer)
             async with self._port.serving(guarded, server_name=self._server_name):

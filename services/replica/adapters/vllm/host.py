@@ -208,25 +208,7 @@ async def _application(llm: AsyncLLM, arguments: Namespace) -> Any:  # noqa: ANN
     tasks = await llm.get_supported_tasks()
     app = build_app(arguments, tasks, llm.model_config)
     await init_app_state(llm, app.state, arguments, tasks)
-    _shape_missing_routes(app)
     return app
-
-
-def _shape_missing_routes(app: Any) -> None:  # noqa: ANN401 - an ASGI application
-    """Give paths that vLLM has no handler for, given the model's tasks, OpenAI's error shape."""
-    from starlette.responses import Response
-    from starlette.types import Receive, Scope, Send
-
-    from services.replica.adapters.http.refusals import unsupported
-
-    async def refuse(scope: Scope, receive: Receive, send: Send) -> None:
-        refusal = unsupported(scope["path"])
-        reply = Response(refusal.body, refusal.status, media_type="application/json")
-        await reply(scope, receive, send)
-
-    # Starlette calls this where no route matches; exception handlers come too late here, since
-    # vLLM has built its middleware by now.
-    app.router.default = refuse
 
 
 def _install_tracing(llm: AsyncLLM, launch: Launch) -> None:
