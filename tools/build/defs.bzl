@@ -8,6 +8,15 @@ service_image = _service_image
 
 _PYTEST_MAIN = "//tools/build:pytest_main.py"
 
+# Seconds for one test function of a target: short enough that a test which hangs is named, with the
+# place where it hangs, before Bazel ends the target (--test_timeout in .bazelrc).
+_TEST_TIMEOUT_S = {
+    "small": 50,
+    "medium": 240,
+    "large": 600,
+    "enormous": 900,
+}
+
 def sluice_library(name, srcs, pypi = [], deps = [], **kwargs):
     """A Python library; a file's import path is its path from the workspace root.
 
@@ -26,7 +35,7 @@ def sluice_library(name, srcs, pypi = [], deps = [], **kwargs):
         **kwargs
     )
 
-def pytest_test(name, srcs, pypi = [], deps = [], data = [], args = [], env = {}, **kwargs):
+def pytest_test(name, srcs, size, pypi = [], deps = [], data = [], args = [], **kwargs):
     """Runs pytest on the files of srcs that are named test_*.py.
 
     Each target writes one JUnit report, with one case per test function.
@@ -34,11 +43,11 @@ def pytest_test(name, srcs, pypi = [], deps = [], data = [], args = [], env = {}
     Args:
       name: the target's name.
       srcs: test modules, and the conftest.py and other modules beside them.
+      size: how long the tests may take, from small to enormous.
       pypi: packages of the lock that the tests import, by their name on the index.
       deps: libraries of this workspace that the tests import.
       data: files that the tests read.
       args: more arguments for pytest.
-      env: more environment variables.
       **kwargs: handed on to py_test (size, tags, timeout, flaky, shard_count, ...).
     """
     tests = [src for src in srcs if src.split("/")[-1].split(":")[-1].startswith("test_")]
@@ -49,9 +58,9 @@ def pytest_test(name, srcs, pypi = [], deps = [], data = [], args = [], env = {}
         name = name,
         srcs = srcs + [_PYTEST_MAIN],
         main = _PYTEST_MAIN,
-        args = args + ["$(rootpath %s)" % test for test in tests],
+        size = size,
+        args = ["--timeout=%d" % _TEST_TIMEOUT_S[size]] + args + ["$(rootpath %s)" % test for test in tests],
         data = data + ["//:pytest.ini"],
-        env = env,
         python_version = "PY3",
         srcs_version = "PY3",
         deps = _once(deps + [requirement(package) for package in packages]),
