@@ -99,8 +99,10 @@ def test_the_simulated_file_declares_two_replicas_with_the_documented_times() ->
             "models.0.simulation.speed: Extra inputs",
         ),
         (
-            "models: [{name: a, device: simulated, engine: {max_model_len: 9},"
-            " simulation: {kv_capacity_tokens: 8}}]",
+            (
+                "models: [{name: a, device: simulated, engine: {max_model_len: 9},"
+                " simulation: {kv_capacity_tokens: 8}}]"
+            ),
             "simulation.kv_capacity_tokens 8 must not be below engine.max_model_len 9",
         ),
         ("models: [", "is not YAML"),
