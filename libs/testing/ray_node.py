@@ -13,38 +13,52 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
+from deploy.local.ray_head import RayHead, driver_environment, node_environment, start_command
 from libs.testing.free_port import free_port
 
-START_TIMEOUT_S: Final = 60.0
+START_TIMEOUT_S: Final = 90.0
 STOP_TIMEOUT_S: Final = 10.0
 REQUEST_TIMEOUT_S: Final = 30.0
 
+_CPUS: Final = 8
+_OBJECT_STORE_BYTES: Final = 128 * 2**20
 _ROOT: Final = Path(__file__).absolute().parents[2]
 _MARK: Final = "SLUICE_TEST_RAY_NODE"
 
 
-def _import_path() -> str:
+def _import_path(folders: Sequence[Path]) -> str:
     """Return this process's own, which Bazel may have given it, behind ours."""
-    own = [str(_ROOT), str(_ROOT / "libs" / "engine" / "plugin")]
-    return os.pathsep.join(dict.fromkeys([*own, *(folder for folder in sys.path if folder)]))
+    own = [*folders, _ROOT, _ROOT / "libs" / "engine" / "plugin"]
+    words = [*(str(folder) for folder in own), *(folder for folder in sys.path if folder)]
+    return os.pathsep.join(dict.fromkeys(words))
 
 
 class RayNode:
     """One head node; everything that it starts carries its mark and ends with it."""
 
-    def __init__(self, environment: Mapping[str, str], *, slots: int) -> None:
+    def __init__(
+        self, environment: Mapping[str, str], *, slots: int, import_folders: Sequence[Path] = ()
+    ) -> None:
         """Choose ports and a folder; `environment` is what replicas inherit."""
         self.folder = Path(tempfile.mkdtemp(prefix="ray", dir="/tmp"))
-        self.port = free_port()
-        self.dashboard_port = free_port()
+        self.token = secrets.token_hex(32)
+        self.token_file = self.folder / "token"
+        self.token_file.touch(mode=0o600)
+        self.token_file.write_text(self.token)
+        self._node = self._described(slots)
         self._mark = self.folder.name
-        self._slots = slots
-        self._environment = {**os.environ, **environment, **self._own_environment()}
+        self._environment = {
+            **os.environ,
+            **environment,
+            **node_environment(self._node),
+            _MARK: self._mark,
+            "PYTHONPATH": _import_path(import_folders),
+        }
         self._head: subprocess.Popen[bytes] | None = None
 
     @property
@@ -55,7 +69,12 @@ class RayNode:
     @property
     def address(self) -> str:
         """Where drivers connect."""
-        return f"127.0.0.1:{self.port}"
+        return self._node.address
+
+    @property
+    def dashboard_url(self) -> str:
+        """Where the dashboard listens."""
+        return self._node.dashboard_url
 
     @property
     def logs(self) -> Path:
@@ -66,7 +85,7 @@ class RayNode:
         """Start the node and wait until its dashboard answers."""
         with (self.folder / "head.log").open("wb") as log:
             self._head = subprocess.Popen(
-                self._command(),
+                start_command(self._node, python=sys.executable),
                 env=self._environment,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -114,12 +133,12 @@ class RayNode:
 
     def call(self, method: str, path: str, body: object = None) -> dict[str, object]:
         """Call the dashboard; an answer that is no JSON object is empty."""
-        request = urllib.request.Request(
-            f"http://127.0.0.1:{self.dashboard_port}{path}",
+        request = urllib.request.Request(  # noqa: S310 - its own loopback URL
+            f"{self.dashboard_url}{path}",
             method=method,
             data=None if body is None else json.dumps(body).encode(),
             headers={
-                "Authorization": f"Bearer {self._token_file.read_text()}",
+                "Authorization": f"Bearer {self.token}",
                 "Content-Type": "application/json",
             },
         )
@@ -132,49 +151,20 @@ class RayNode:
 
     def driver_environment(self) -> dict[str, str]:
         """Return what a process needs to connect to this node as a driver."""
-        own = self._own_environment()
-        names = ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN_PATH", "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER")
-        return {name: own[name] for name in names} | {"RAY_ADDRESS": self.address}
+        return driver_environment(self._node)
 
-    @property
-    def _token_file(self) -> Path:
-        return self.folder / "token"
-
-    def _own_environment(self) -> dict[str, str]:
-        if not self._token_file.exists():
-            self._token_file.touch(mode=0o600)
-            self._token_file.write_text(secrets.token_hex(32))
-        return {
-            _MARK: self._mark,
-            "PYTHONPATH": _import_path(),
-            "RAY_AUTH_MODE": "token",
-            "RAY_AUTH_TOKEN_PATH": str(self._token_file),
-            # Otherwise Ray replaces 127.0.0.1 by the machine's address.
-            "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
-            "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": "0",
-            "RAY_worker_niceness": "0",
-            "RAY_USAGE_STATS_ENABLED": "0",
-        }
-
-    def _command(self) -> list[str]:
-        return [
-            *(sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block"),
-            "--node-ip-address=127.0.0.1",
-            f"--port={self.port}",
-            "--dashboard-host=127.0.0.1",
-            f"--dashboard-port={self.dashboard_port}",
-            f"--dashboard-agent-listen-port={free_port()}",
-            f"--ray-client-server-port={free_port()}",
-            "--min-worker-port=0",
-            "--max-worker-port=0",
-            "--include-dashboard=true",
-            "--disable-usage-stats",
-            "--no-monitor",
-            f"--temp-dir={self.folder / 'r'}",
-            f"--object-store-memory={128 * 2**20}",
-            "--num-cpus=2",
-            f"--num-gpus={self._slots}",
-        ]
+    def _described(self, slots: int) -> RayHead:
+        return RayHead(
+            port=free_port(),
+            dashboard_port=free_port(),
+            client_port=free_port(),
+            agent_port=free_port(),
+            temp_dir=self.folder / "r",
+            token_file=self.token_file,
+            object_store_bytes=_OBJECT_STORE_BYTES,
+            logical_cpus=_CPUS,
+            logical_devices=slots,
+        )
 
     def _answers(self) -> bool:
         try:
@@ -212,10 +202,14 @@ def marked(mark: str) -> set[int]:
 
 @contextmanager
 def ray_node(
-    environment: Mapping[str, str], *, slots: int = 4, keep_logs_in: Path | None = None
+    environment: Mapping[str, str] | None = None,
+    *,
+    slots: int = 4,
+    import_folders: Sequence[Path] = (),
+    keep_logs_in: Path | None = None,
 ) -> Iterator[RayNode]:
     """Run a node while the body runs; afterwards its logs are in `keep_logs_in`."""
-    node = RayNode(environment, slots=slots)
+    node = RayNode(environment or {}, slots=slots, import_folders=import_folders)
     try:
         node.start()
         yield node

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from libs.testing.fake_serve import FakeServe
-from libs.testing.ray_head import RayHead, ray_head
+from libs.testing.ray_node import RayNode, ray_node
 from services.autoscaler.adapters.ray_serve.client import (
     RayServeClient,
     ServeLimits,
@@ -20,9 +20,9 @@ STANDIN = Path(__file__).parents[2] / "integration" / "autoscaler"
 
 
 @pytest.fixture(scope="session")
-def head() -> Iterator[RayHead]:
+def head() -> Iterator[RayNode]:
     """Run one Ray node for the whole suite; it can import the stand-in application."""
-    with ray_head([STANDIN]) as running:
+    with ray_node(import_folders=[STANDIN]) as running:
         yield running
 
 
@@ -33,7 +33,7 @@ async def serve(request: pytest.FixtureRequest) -> AsyncIterator[RayServeClient]
         async with FakeServe(token="s3cret").client() as http:
             yield RayServeClient(http, ServeLimits())
         return
-    node: RayHead = request.getfixturevalue("head")
+    node: RayNode = request.getfixturevalue("head")
     async with open_client(node.dashboard_url, token=node.token, limits=ServeLimits()) as client:
         await client.deploy(DeployApplications(applications=(), changed=()))
         yield client
@@ -48,6 +48,6 @@ async def stranger(request: pytest.FixtureRequest) -> AsyncIterator[RayServeClie
             http.headers["Authorization"] = "Bearer wrong"
             yield RayServeClient(http, ServeLimits())
         return
-    node: RayHead = request.getfixturevalue("head")
+    node: RayNode = request.getfixturevalue("head")
     async with open_client(node.dashboard_url, token="wrong", limits=ServeLimits()) as client:
         yield client

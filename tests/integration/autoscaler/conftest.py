@@ -10,7 +10,7 @@ import pytest
 
 from libs.testing.autoscaler_process import AutoscalerProcess
 from libs.testing.nats_server import NatsServer, nats_server
-from libs.testing.ray_head import RayHead, ray_head
+from libs.testing.ray_node import RayNode, ray_node
 from services.autoscaler.adapters.ray_serve.client import (
     RayServeClient,
     ServeLimits,
@@ -22,9 +22,9 @@ REMOVED_WITHIN_S = 60.0
 
 
 @pytest.fixture(scope="session")
-def head() -> Iterator[RayHead]:
+def head() -> Iterator[RayNode]:
     """Run one Ray node; it can import the stand-in application beside this file."""
-    with ray_head([Path(__file__).parent]) as running:
+    with ray_node(import_folders=[Path(__file__).parent]) as running:
         yield running
 
 
@@ -36,7 +36,7 @@ async def server(tmp_path: Path) -> AsyncIterator[NatsServer]:
 
 
 @pytest.fixture
-async def serve(head: RayHead) -> AsyncIterator[RayServeClient]:
+async def serve(head: RayNode) -> AsyncIterator[RayServeClient]:
     """Look at Serve from outside; begin and end without applications."""
     async with open_client(head.dashboard_url, token=head.token, limits=ServeLimits()) as client:
         await _removed(client)
@@ -55,7 +55,7 @@ async def _removed(client: RayServeClient) -> None:
 
 @pytest.fixture
 async def autoscaler(
-    head: RayHead, server: NatsServer, serve: RayServeClient, tmp_path: Path
+    head: RayNode, server: NatsServer, serve: RayServeClient, tmp_path: Path
 ) -> AsyncIterator[AutoscalerProcess]:
     """Offer the autoscaler as a process of its own, not started yet.
 

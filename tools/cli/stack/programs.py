@@ -6,6 +6,7 @@ import sys
 from collections.abc import Mapping
 from typing import Final
 
+from deploy.local.ray_head import RayHead, driver_environment, node_environment, start_command
 from deploy.local.supervisord_conf import Program
 from tools.cli.stack.layout import Layout
 from tools.cli.stack.processes import STACK_ID_VARIABLE
@@ -60,13 +61,20 @@ def programs(
     ]
 
 
-def ray_client_environment(layout: Layout, record: StackRecord) -> dict[str, str]:
-    """Return what a process needs to call the stack's Ray cluster."""
-    return {
-        "RAY_ADDRESS": record.ray_address,
-        "RAY_AUTH_MODE": "token",
-        "RAY_AUTH_TOKEN_PATH": str(layout.ray_token),
-    }
+def ray_head(layout: Layout, record: StackRecord, *, cuda: bool) -> RayHead:
+    """Describe the stack's Ray node; with `cuda` Ray counts the machine's own CPUs and GPUs."""
+    slots = None if cuda else _LOGICAL_SLOTS
+    return RayHead(
+        port=record.ray_port,
+        dashboard_port=record.dashboard_port,
+        client_port=record.ray_client_port,
+        agent_port=record.ray_agent_port,
+        temp_dir=layout.ray_temp,
+        token_file=layout.ray_token,
+        object_store_bytes=_OBJECT_STORE_BYTES,
+        logical_cpus=slots,
+        logical_devices=slots,
+    )
 
 
 def python_path(layout: Layout, environment: Mapping[str, str]) -> str:
@@ -87,43 +95,13 @@ def _nats(layout: Layout, base: Mapping[str, str], nats_server: str) -> Program:
 
 
 def _ray(layout: Layout, record: StackRecord, base: Mapping[str, str], *, cuda: bool) -> Program:
-    slots = [] if cuda else [f"--num-gpus={_LOGICAL_SLOTS}", f"--num-cpus={_LOGICAL_SLOTS}"]
+    head = ray_head(layout, record, cuda=cuda)
     return Program(
         name=RAY,
-        command=[
-            sys.executable,
-            "-m",
-            "ray.scripts.scripts",
-            "start",
-            "--head",
-            "--block",
-            "--node-ip-address=127.0.0.1",
-            f"--port={record.ray_port}",
-            "--dashboard-host=127.0.0.1",
-            f"--dashboard-port={record.dashboard_port}",
-            "--include-dashboard=true",
-            f"--temp-dir={layout.ray_temp}",
-            f"--object-store-memory={_OBJECT_STORE_BYTES}",
-            "--disable-usage-stats",
-            f"--ray-client-server-port={record.ray_client_port}",
-            f"--dashboard-agent-listen-port={record.ray_agent_port}",
-            # Ports from the kernel: Ray's own range is shared by every cluster of the machine.
-            "--min-worker-port=0",
-            "--max-worker-port=0",
-            "--no-monitor",
-            *slots,
-        ],
+        command=start_command(head, python=sys.executable),
         environment={
             **base,
-            **ray_client_environment(layout, record),
-            # Makes Ray keep to loopback: otherwise it replaces 127.0.0.1 by the machine's address.
-            "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
-            # `down` has stopped the edge before, so there is nothing to drain.
-            "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": "0",
-            # Ray's default of 15 halves throughput on a busy machine.
-            "RAY_worker_niceness": "0",
-            # Workers outlive a dead head process for this long.
-            "RAY_gcs_rpc_server_reconnect_timeout_s": "600",
+            **node_environment(head),
             "SLUICE_REPLICA_NATS_CREDENTIALS_FILE": str(layout.credentials("replica")),
             "SLUICE_REPLICA_TRACES_DIR": str(layout.traces),
             "SLUICE_REPLICA_MODELS_DIR": str(layout.models),
@@ -165,7 +143,7 @@ def _autoscaler(layout: Layout, record: StackRecord, base: Mapping[str, str]) ->
         command=[sys.executable, "-m", "services.autoscaler"],
         environment={
             **base,
-            **ray_client_environment(layout, record),
+            **driver_environment(ray_head(layout, record, cuda=False)),
             f"{prefix}NATS_CREDENTIALS_FILE": str(layout.credentials("autoscaler")),
             f"{prefix}RAY_DASHBOARD_URL": record.dashboard_url,
             f"{prefix}TRACES_DIR": str(layout.traces),

@@ -1,0 +1,86 @@
+"""How a Ray head node is started so that it keeps to loopback (pure)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RayHead:
+    """A head node on this machine.
+
+    Attributes:
+        port: of the cluster's store (GCS), where drivers connect.
+        temp_dir: short, as Ray's sockets lie below it and a socket's path ends at 107 bytes.
+        logical_cpus: what Ray may hand out; None counts the machine's.
+        logical_devices: device slots that Ray may hand out; None counts the machine's GPUs.
+    """
+
+    port: int
+    dashboard_port: int
+    client_port: int
+    agent_port: int
+    temp_dir: Path
+    token_file: Path
+    object_store_bytes: int
+    logical_cpus: int | None = None
+    logical_devices: int | None = None
+
+    @property
+    def address(self) -> str:
+        """Where drivers connect."""
+        return f"127.0.0.1:{self.port}"
+
+    @property
+    def dashboard_url(self) -> str:
+        """Ray's REST interface."""
+        return f"http://127.0.0.1:{self.dashboard_port}"
+
+
+def start_command(head: RayHead, *, python: str) -> Sequence[str]:
+    """Return the command that runs the node for as long as it runs itself."""
+    return [
+        *(python, "-m", "ray.scripts.scripts", "start", "--head", "--block"),
+        "--node-ip-address=127.0.0.1",
+        f"--port={head.port}",
+        "--dashboard-host=127.0.0.1",
+        f"--dashboard-port={head.dashboard_port}",
+        f"--dashboard-agent-listen-port={head.agent_port}",
+        f"--ray-client-server-port={head.client_port}",
+        # Ports from the kernel: Ray's own range is shared by every cluster of the machine.
+        "--min-worker-port=0",
+        "--max-worker-port=0",
+        "--include-dashboard=true",
+        "--disable-usage-stats",
+        "--no-monitor",
+        f"--temp-dir={head.temp_dir}",
+        f"--object-store-memory={head.object_store_bytes}",
+        *([] if head.logical_cpus is None else [f"--num-cpus={head.logical_cpus}"]),
+        *([] if head.logical_devices is None else [f"--num-gpus={head.logical_devices}"]),
+    ]
+
+
+def driver_environment(head: RayHead) -> dict[str, str]:
+    """Return what a process needs to connect to the node."""
+    return {
+        "RAY_ADDRESS": head.address,
+        "RAY_AUTH_MODE": "token",
+        "RAY_AUTH_TOKEN_PATH": str(head.token_file),
+        # Keeps Ray on loopback: otherwise it replaces 127.0.0.1 by the machine's own address.
+        "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
+    }
+
+
+def node_environment(head: RayHead) -> dict[str, str]:
+    """Return what the node itself needs."""
+    return driver_environment(head) | {
+        # Whoever ends the node has ended its clients before, so there is nothing to drain.
+        "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": "0",
+        # Ray's default of 15 halves throughput on a busy machine.
+        "RAY_worker_niceness": "0",
+        # Workers outlive a dead head process for this long.
+        "RAY_gcs_rpc_server_reconnect_timeout_s": "600",
+        "RAY_USAGE_STATS_ENABLED": "0",
+    }
