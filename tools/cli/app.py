@@ -179,7 +179,7 @@ def logs(
     following: Annotated[bool, typer.Option("--follow", "-f", help="Go on as lines come.")] = False,
 ) -> None:
     """Print the services' logs."""
-    paths = files_for(_layout().logs, service)
+    paths = files_for(_layout(), service)
     for path in paths:
         for line in tail(path, lines):
             print(line if service else f"{path.stem:14} {line}")

@@ -10,6 +10,7 @@ from typing import Final
 
 from libs.errors import PeerUnreachableError
 from tools.cli.console import Say
+from tools.cli.logs import keep_replica_logs
 from tools.cli.stack.layout import Layout
 from tools.cli.stack.processes import Found, end_all
 from tools.cli.stack.programs import AUTOSCALER, NATS, RAY, ROUTER_CONFIG
@@ -65,4 +66,5 @@ def _stop_programs(supervisor: Supervisor, say: Say) -> None:
 
 def _remove_traces_of_running(layout: Layout) -> None:
     layout.record.unlink(missing_ok=True)
+    keep_replica_logs(layout)
     shutil.rmtree(layout.run, ignore_errors=True)

@@ -39,6 +39,11 @@ class Layout:
         return self.var / "log"
 
     @property
+    def kept_replica_logs(self) -> Path:
+        """What replicas wrote, kept when the stack is stopped."""
+        return self.logs / "replica"
+
+    @property
     def traces(self) -> Path:
         """OTLP-JSON lines, where no collector is configured."""
         return self.var / "traces"
