@@ -65,6 +65,7 @@ class RouterConfigProcess:
                 env={**os.environ, **named},
                 stdout=log,
                 stderr=log,
+                process_group=0,  # a terminal's Ctrl-C is for the one who started it
             )
 
     async def kill(self) -> None:

@@ -35,12 +35,14 @@ class Script:
         first_token_s: time before the first one.
         token_s: time between two.
         die_after_tokens: close the connection after this many; None answers whole.
+        obeys_max_tokens: a request's own `max_tokens` comes before `tokens`.
     """
 
     tokens: int = 5
     first_token_s: float = 0.0
     token_s: float = 0.0
     die_after_tokens: int | None = None
+    obeys_max_tokens: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,6 +71,7 @@ class FakeReplica:
         completed: requests that were answered whole.
         left_at: monotonic times in seconds at which clients left early.
         connections_count: connections accepted so far, for health checks too.
+        finishing: streams end with their next token, whole.
     """
 
     name: str
@@ -78,6 +81,7 @@ class FakeReplica:
     completed: int = 0
     left_at: list[float] = field(default_factory=list)
     connections_count: int = 0
+    finishing: bool = False
     seen: list[SeenRequest] = field(default_factory=list)
     _server: asyncio.Server | None = None
     _connections: set[asyncio.StreamWriter] = field(default_factory=set)
@@ -164,18 +168,25 @@ class FakeReplica:
             asked = {}
         await asyncio.sleep(self.script.first_token_s)
         if isinstance(asked, dict) and asked.get("stream"):
-            await self._stream(writer)
+            await self._stream(writer, tokens=self._tokens_for(asked.get("max_tokens")))
         else:
             text = " ".join(f"t{index}" for index in range(self.script.tokens))
             body = {"object": "chat.completion", "replica": self.name, "text": text}
             await self._reply(writer, 200, json.dumps(body).encode())
 
-    async def _stream(self, writer: asyncio.StreamWriter) -> None:
+    def _tokens_for(self, asked: object) -> int:
+        if self.script.obeys_max_tokens and isinstance(asked, int):
+            return asked
+        return self.script.tokens
+
+    async def _stream(self, writer: asyncio.StreamWriter, *, tokens: int) -> None:
         writer.write(
             b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n"
             b"transfer-encoding: chunked\r\nx-sluice-replica: " + self.name.encode() + b"\r\n\r\n"
         )
-        for index in range(self.script.tokens):
+        for index in range(tokens):
+            if index and self.finishing:
+                break
             if index == self.script.die_after_tokens:
                 writer.transport.abort()
                 raise ConnectionResetError

@@ -63,7 +63,11 @@ class NatsServer:
         config = self._write_config()
         with (self._folder / "nats.log").open("ab") as log:
             self._server = await asyncio.create_subprocess_exec(
-                str(find_nats_server(_named())), "-c", str(config), stdout=log, stderr=log
+                str(find_nats_server(_named())),
+                *("-c", str(config)),
+                stdout=log,
+                stderr=log,
+                process_group=0,  # a terminal's Ctrl-C is for the one who started it
             )
         async with asyncio.timeout(START_TIMEOUT_S):
             await self._wait_listening()
