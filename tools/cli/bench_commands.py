@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -10,6 +11,18 @@ import typer
 
 from libs.contracts.model_spec import ModelSpec
 from libs.engine.default_model import make_ready
+from tools.bench.churn.command import View as ChurnView
+from tools.bench.churn.command import churn_command
+from tools.bench.churn.edges import Against, own_edge, running_edge
+from tools.bench.churn.plan import ChurnPlan
+from tools.bench.compare.command import (
+    ALL_STACKS,
+    Checkout,
+    CompareOptions,
+    CompareView,
+    compare_command,
+    new_folder,
+)
 from tools.bench.join import measure_joins
 from tools.bench.load.command import View, load_command
 from tools.bench.load.options import DEFAULT_CLIENTS, LoadOptions
@@ -146,6 +159,35 @@ def load(
 
 
 @app.command()
+def compare(
+    *,
+    stacks: Annotated[str, typer.Option(help="Which; ratios are to the first.")] = ALL_STACKS,
+    cases: Annotated[
+        str | None, typer.Option(help="Which loads.  [default: all, with --quick the main one]")
+    ] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="Fewer clients, shorter windows.")] = False,
+    rounds: Annotated[
+        int | None,
+        typer.Option(min=1, max=100, help="Starts of each stack.  [default: 3, quick 2]"),
+    ] = None,
+    out_dir: Annotated[
+        Path | None, typer.Option("--out", help="Results.  [default: bench/ of the state folder]")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Compare Sluice with its peers: same simulated device, same load, one after the other.
+
+    Exit code 0: every stack was measured; 1: one did not start; 2: bad input.
+    """
+    layout = here(CliSettings())
+    folder = out_dir or new_folder(layout.var / "bench")
+    view = CompareView(out=out, err=err, folder=folder.absolute(), as_json=as_json)
+    checkout = Checkout(root=ROOT, models=layout.models, packages=layout.var / "peers")
+    options = CompareOptions(stacks=stacks, cases=cases, rounds=rounds, quick=quick)
+    raise typer.Exit(compare_command(options, view, checkout))
+
+
+@app.command()
 def join(
     count: Annotated[int, typer.Option(min=1, max=10_000, help="How many joins.")] = 20,
     as_json: AsJson = False,
@@ -168,6 +210,41 @@ def join(
         f"max {report.max_ms:.1f} ms over {len(report.latencies_ms)} joins, "
         f"{report.failed_requests} failed requests"
     )
+
+
+@app.command()
+def churn(
+    *,
+    cycles: Annotated[int, typer.Option(help="Joins and leaves.")] = 500,
+    clients: Annotated[int, typer.Option(help="Clients that stream all the time.")] = 64,
+    replicas: Annotated[int, typer.Option(help="Ready replicas between two cycles.")] = 4,
+    against: Annotated[
+        Against, typer.Option(help="An edge of its own without Ray, or the running stack's.")
+    ] = Against.OWN,
+    pace_s: Annotated[float, typer.Option(help="Seconds from one cycle to the next.")] = 0.36,
+    output_tokens: Annotated[int, typer.Option(help="Tokens of each answer.")] = 20,
+    token_s: Annotated[float, typer.Option(help="Seconds between two of them.")] = 0.05,
+    slow_s: Annotated[float, typer.Option(help="A later first token counts as slow.")] = 1.0,
+    as_json: AsJson = False,
+) -> None:
+    """Let replicas join and leave under streaming load; count what clients would notice.
+
+    Small stand-ins play the replicas; NATS, router-config and HAProxy are real.
+    Exit code 0: no request failed or broke, no reload; 1: one did; 2: bad input.
+    """
+    plan = ChurnPlan(
+        cycles=cycles,
+        clients=clients,
+        replicas=replicas,
+        pace_s=pace_s,
+        output_tokens=output_tokens,
+        token_s=token_s,
+        slow_s=slow_s,
+    )
+    layout = here(CliSettings())
+    edge = own_edge if against is Against.OWN else partial(running_edge, layout)
+    view = ChurnView(out=out, err=err, as_json=as_json)
+    raise typer.Exit(churn_command(plan, view, edge=edge))
 
 
 def _startup_round(number: int, spec: ModelSpec, model: Path, timeout_s: float) -> Startup:

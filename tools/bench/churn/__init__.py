@@ -1,0 +1,1 @@
+"""Replicas that join and leave under streaming load, and what their clients feel."""

@@ -1,0 +1,96 @@
+"""Looks at the edge from outside: who answers a request, and which servers HAProxy has."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass, field
+from typing import Final
+
+import httpx
+
+from libs.errors import PeerUnreachableError
+from libs.haproxy.client import HaproxyClient
+from libs.haproxy.commands import ShowServersState
+from libs.haproxy.tables import parse_servers_state
+
+_PROBE_PAUSE_S: Final = 0.001
+_LOOK_PAUSE_S: Final = 0.02
+
+
+@dataclass(slots=True, kw_only=True)
+class Probe:
+    """Sends small requests until the right replica answers one.
+
+    Attributes:
+        sent: how many so far.
+        errors: how many of them failed, by kind.
+    """
+
+    http: httpx.AsyncClient
+    model: str
+    sent: int = 0
+    errors: dict[str, int] = field(default_factory=dict)
+
+    async def until_answered_by(self, name: str, *, patience_s: float) -> None:
+        """Ask until this replica answers with 200.
+
+        Raises:
+            PeerUnreachableError: it did not in time.
+        """
+        deadline_s = time.monotonic() + patience_s
+        while True:
+            if await self._ask() == name:
+                return
+            if time.monotonic() > deadline_s:
+                raise PeerUnreachableError(f"{name} got no request within {patience_s:g} s")
+            await asyncio.sleep(_PROBE_PAUSE_S)
+
+    async def _ask(self) -> str | None:
+        """Return who answered; None for a failure, which is counted."""
+        body = {"model": self.model, "max_tokens": 1}
+        self.sent += 1
+        try:
+            answer = await self.http.post("/v1/completions", json=body)
+        except httpx.HTTPError as exc:
+            self._count(type(exc).__name__)
+            return None
+        if answer.status_code != httpx.codes.OK:
+            self._count(f"http_{answer.status_code}")
+            return None
+        return str(answer.headers.get("x-sluice-replica"))
+
+    def _count(self, kind: str) -> None:
+        name = f"probe_{kind}"
+        self.errors[name] = self.errors.get(name, 0) + 1
+
+    def forget(self) -> None:
+        """Count from here: before the first replica every request fails."""
+        self.sent = 0
+        self.errors.clear()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Servers:
+    """Which replicas have a server in HAProxy."""
+
+    client: HaproxyClient
+
+    async def until_gone(self, name: str, *, patience_s: float) -> None:
+        """Wait until HAProxy has no server of this replica.
+
+        Raises:
+            PeerUnreachableError: it still had one, or HAProxy does not answer.
+        """
+        deadline_s = time.monotonic() + patience_s
+        while True:
+            if name not in await self._replicas():
+                return
+            if time.monotonic() > deadline_s:
+                raise PeerUnreachableError(f"{name} was not removed within {patience_s:g} s")
+            await asyncio.sleep(_LOOK_PAUSE_S)
+
+    async def _replicas(self) -> set[str]:
+        """A server's name is `<replica_id>.<incarnation>`."""
+        text = await self.client.query(ShowServersState())
+        return {server.name.rpartition(".")[0] for server in parse_servers_state(text)}
