@@ -7,11 +7,14 @@ import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Timer
 
 ARCHIVE_HOST = ("github.com", 443)
 REACH_TIMEOUT_S = 3.0
 INSTALL_TIMEOUT_S = 900.0
 BAZEL_PACKAGE = "bazel-bootstrap"
+# What of apt-get's hundreds of lines says how far it is, or what went wrong.
+APT_NEWS = ("Need to get", "Fetched", "Setting up default-jdk", "Setting up bazel", "E:", "Err:")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,23 +82,32 @@ def install(say: Callable[[str], None]) -> str | None:
         return "there is no bazel on PATH, and this machine has no apt-get to install it with"
     if os.geteuid() != 0:
         return f"there is no bazel on PATH, and only root can run: apt-get install {BAZEL_PACKAGE}"
-    say(f"Installing Bazel: apt-get install {BAZEL_PACKAGE} (about a minute)")
+    say(f"Installing Bazel: apt-get install {BAZEL_PACKAGE} (half a minute and more)")
     install_it = ["install", "-y", "--no-install-recommends", BAZEL_PACKAGE]
-    if _apt(install_it) or (_apt(["update"]) and _apt(install_it)):
+    if _apt(install_it, say) or (_apt(["update"], say) and _apt(install_it, say)):
         return None
     return f"apt-get could not install {BAZEL_PACKAGE}"
 
 
-def _apt(arguments: Sequence[str]) -> bool:
-    command = ["apt-get", "-q", "-o", "Dpkg::Use-Pty=0", *arguments]
-    env = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+def _apt(arguments: Sequence[str], say: Callable[[str], None]) -> bool:
+    """Runs apt-get, tells how far it is, and returns whether it succeeded in time."""
+    running = subprocess.Popen(
+        ["apt-get", "-q", "-o", "Dpkg::Use-Pty=0", *arguments],
+        env={**os.environ, "DEBIAN_FRONTEND": "noninteractive"},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    too_late = Timer(INSTALL_TIMEOUT_S, running.kill)
+    too_late.start()
     try:
-        done = subprocess.run(
-            command, env=env, stdin=subprocess.DEVNULL, timeout=INSTALL_TIMEOUT_S, check=False
-        )
-    except subprocess.TimeoutExpired:
-        return False
-    return done.returncode == 0
+        for line in running.stdout or ():
+            if line.startswith(APT_NEWS):
+                say(f"  {line.rstrip()}")
+        return running.wait() == 0
+    finally:
+        too_late.cancel()
 
 
 def site_packages(python: Path) -> Path:
