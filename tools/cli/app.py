@@ -73,6 +73,7 @@ def _layout() -> Layout:
 
 @app.command()
 def up(
+    *,
     detach: Annotated[
         bool, typer.Option("--detach", "-d", help="Return when ready; otherwise Ctrl-C stops it.")
     ] = False,
@@ -80,6 +81,9 @@ def up(
     port: Annotated[int | None, typer.Option(help="The API's port.  [default: 8080]")] = None,
     host: Annotated[str | None, typer.Option(help="The API's address, on loopback.")] = None,
     timeout: Annotated[float, typer.Option(help="Seconds that the start may take.")] = 600.0,
+    replicas: Annotated[
+        int | None, typer.Option(min=1, help="Of every model.  [default: as the file says]")
+    ] = None,
 ) -> None:
     """Start everything on this machine: NATS, HAProxy, Ray, one real model."""
     from tools.cli.stack.up import UpOptions
@@ -95,6 +99,7 @@ def up(
         port=settings.api_port if port is None else port,
         models_file=models,
         start_timeout_s=timeout,
+        replicas=replicas,
         haproxy=settings.router_config_haproxy_binary,
         nats_server=settings.nats_server,
     )

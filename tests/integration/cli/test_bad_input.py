@@ -53,6 +53,15 @@ def test_an_address_beyond_loopback_is_refused(tmp_path: Path) -> None:
     refused(done, "refusing to serve on 0.0.0.0")
 
 
+def test_more_replicas_than_fit_are_refused(tmp_path: Path) -> None:
+    """Before anything starts."""
+    simulated = str(ROOT / "deploy" / "local" / "simulated.yaml")
+
+    done = up(tmp_path, "--models", simulated, "--replicas", "65", "--port", str(free_port()))
+
+    refused(done, "65 workers, this node has room for 64")
+
+
 def test_a_missing_model_directory_is_named(tmp_path: Path) -> None:
     """The path that was tried stands in the line."""
     file = models_file(tmp_path, "name: a, source: ./nowhere")

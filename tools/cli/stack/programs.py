@@ -19,7 +19,7 @@ AUTOSCALER: Final = "autoscaler"
 
 EDGE_ID: Final = "local"
 
-_LOGICAL_SLOTS: Final = 64
+LOGICAL_SLOTS: Final = 64
 """CPUs and device slots that Ray may hand out; what really limits a laptop is its memory."""
 
 _OBJECT_STORE_BYTES: Final = 256 * 1024 * 1024
@@ -63,7 +63,7 @@ def programs(
 
 def ray_head(layout: Layout, record: StackRecord, *, cuda: bool) -> RayHead:
     """Describe the stack's Ray node; with `cuda` Ray counts the machine's own CPUs and GPUs."""
-    slots = None if cuda else _LOGICAL_SLOTS
+    slots = None if cuda else LOGICAL_SLOTS
     return RayHead(
         port=record.ray_port,
         dashboard_port=record.dashboard_port,

@@ -16,6 +16,7 @@ from libs.bus.provision import provision
 from libs.bus.settings import BusSettings, read_credentials
 from libs.contracts.model_spec import ModelSpec
 from libs.engine.default_model import make_ready
+from libs.engine.memory import available_memory_bytes
 from libs.haproxy.binary import find_haproxy
 from tools.cli.console import step
 from tools.cli.declare import check_sources, write_changes
@@ -29,6 +30,7 @@ from tools.cli.stack.ports import free_ports
 from tools.cli.stack.preflight import check_machine, wants_cuda
 from tools.cli.stack.programs import (
     AUTOSCALER,
+    LOGICAL_SLOTS,
     NATS,
     RAY,
     ROUTER_CONFIG,
@@ -37,6 +39,7 @@ from tools.cli.stack.programs import (
     python_path,
 )
 from tools.cli.stack.record import StackRecord, save, write_private
+from tools.cli.stack.replicas import require_room, with_replicas
 from tools.cli.stack.secrets import make_folders, make_ray_token, write_nats_configuration
 from tools.cli.stack.supervisor import Supervisor
 from tools.cli.stack.waiting import Watch, answers, until, until_ready, until_served
@@ -50,6 +53,7 @@ class UpOptions:
 
     Attributes:
         start_timeout_s: how long the stack may take from its first process to its first token.
+        replicas: of every model, whatever the file says; None leaves it to the file.
     """
 
     host: str
@@ -58,6 +62,7 @@ class UpOptions:
     start_timeout_s: float
     haproxy: Path | None
     nats_server: Path | None
+    replicas: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,7 +104,9 @@ async def up(layout: Layout, options: UpOptions) -> StackRecord:
 
 def _check(layout: Layout, options: UpOptions) -> tuple[ModelSpec, ...]:
     with step("checking this machine") as say:
-        specs = load_models(options.models_file)
+        specs = with_replicas(load_models(options.models_file), options.replicas)
+        if options.replicas is not None:
+            require_room(specs, slots=LOGICAL_SLOTS, available_bytes=available_memory_bytes())
         check_machine(layout, host=options.host, port=options.port)
         say("HAProxy")
         find_haproxy(options.haproxy)
