@@ -32,6 +32,9 @@ compile() {
 compile cpu --no-emit-package torchvision --no-emit-package torchaudio --no-emit-package torchcodec
 compile cuda
 compile model --no-deps
+# Beside the CPU lock, in a folder of its own: what that has already is left out.
+compile peers --no-emit-package numpy --no-emit-package python-dateutil --no-emit-package six \
+  --no-emit-package tzdata
 
 if grep -nE 'https?://|file:|--(extra-)?index-url|--find-links|^--' requirements/*.lock; then
   echo "lock.sh: a lock names a place on the network or on this machine; remove it" >&2

@@ -15,6 +15,14 @@ from tools.bench.churn.command import View as ChurnView
 from tools.bench.churn.command import churn_command
 from tools.bench.churn.edges import Against, own_edge, running_edge
 from tools.bench.churn.plan import ChurnPlan
+from tools.bench.compare.command import (
+    ALL_STACKS,
+    Checkout,
+    CompareOptions,
+    CompareView,
+    compare_command,
+    new_folder,
+)
 from tools.bench.join import measure_joins
 from tools.bench.load.command import View, load_command
 from tools.bench.load.options import DEFAULT_CLIENTS, LoadOptions
@@ -148,6 +156,35 @@ def load(
     raise typer.Exit(
         load_command(options, view, stack_url=lambda: require(here(CliSettings()).record).api_url)
     )
+
+
+@app.command()
+def compare(
+    *,
+    stacks: Annotated[str, typer.Option(help="Which; ratios are to the first.")] = ALL_STACKS,
+    cases: Annotated[
+        str | None, typer.Option(help="Which loads.  [default: all, with --quick the main one]")
+    ] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="Fewer clients, shorter windows.")] = False,
+    rounds: Annotated[
+        int | None,
+        typer.Option(min=1, max=100, help="Starts of each stack.  [default: 3, quick 2]"),
+    ] = None,
+    out_dir: Annotated[
+        Path | None, typer.Option("--out", help="Results.  [default: bench/ of the state folder]")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Compare Sluice with its peers: same simulated device, same load, one after the other.
+
+    Exit code 0: every stack was measured; 1: one did not start; 2: bad input.
+    """
+    layout = here(CliSettings())
+    folder = out_dir or new_folder(layout.var / "bench")
+    view = CompareView(out=out, err=err, folder=folder.absolute(), as_json=as_json)
+    checkout = Checkout(root=ROOT, models=layout.models, packages=layout.var / "peers")
+    options = CompareOptions(stacks=stacks, cases=cases, rounds=rounds, quick=quick)
+    raise typer.Exit(compare_command(options, view, checkout))
 
 
 @app.command()

@@ -1,0 +1,1 @@
+"""How each stack of the comparison is started and stopped."""
