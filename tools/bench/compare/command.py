@@ -75,6 +75,8 @@ def compare_command(options: CompareOptions, view: CompareView, checkout: Checko
     keeper = _Keeper(view.folder)
     places = _places(checkout, stacks, view)
     watcher = Watcher(say=lambda text: view.err.print(text, markup=False), keep=keeper.keep)
+    # Also where a script's `&` has made this program deaf to Ctrl-C.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         run_visits(schedule(stacks, points, rounds=rounds), places, watcher)

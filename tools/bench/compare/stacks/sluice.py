@@ -17,7 +17,7 @@ from tools.cli.stack.ports import free_ports
 from tools.cli.stack.processes import end_all
 from tools.cli.stack.record import load
 
-_END_S: Final = 90.0
+_END_S: Final = 60.0
 _GRACE_S: Final = 15.0
 _SHOWN_CHARACTERS: Final = 300
 
@@ -50,7 +50,7 @@ class SluiceStack:
         timeout = str(setup.timeout_s)
         arguments = ["--port", str(self._port), "--models", str(models), "--timeout", timeout]
         self._up = self._run("up", "--detach", *arguments)
-        self._up.wait(setup.timeout_s + _END_S)
+        self._up.wait(setup.timeout_s + 2 * _END_S)
         record = load(setup.folder / "stack.json")
         if self._up.returncode != 0 or record is None:
             said = setup.log_file.read_text(errors="replace").strip()[-_SHOWN_CHARACTERS:]
@@ -59,11 +59,11 @@ class SluiceStack:
 
     def stop(self) -> None:
         """Run `down`; an `up` that is under way is interrupted first, and cleans up itself."""
-        record = load(self._setup.folder / "stack.json")
         if self._up is not None and self._up.poll() is None:
             self._up.send_signal(signal.SIGINT)
-            self._up.wait(_END_S)
-        self._run("down").wait(_END_S)
+            _wait(self._up)
+        record = load(self._setup.folder / "stack.json")
+        _wait(self._run("down"))
         if record is not None:
             end_all(record.stack_id, grace_s=_GRACE_S)
 
@@ -80,6 +80,15 @@ class SluiceStack:
                 stderr=log,
                 start_new_session=True,
             )
+
+
+def _wait(started: subprocess.Popen[bytes]) -> None:
+    """Wait for a command; one that does not end is killed, and the next step cleans up."""
+    try:
+        started.wait(_END_S)
+    except subprocess.TimeoutExpired:
+        started.kill()
+        started.wait()
 
 
 def models_file(spec: ModelSpec) -> dict[str, object]:
