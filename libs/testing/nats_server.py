@@ -6,7 +6,6 @@ import asyncio
 import os
 import secrets
 import shutil
-import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -17,6 +16,7 @@ from deploy.local.nats_conf import NatsConf, render_nats_conf
 from libs.bus.permissions import ADMIN, USERS
 from libs.bus.provision import provision
 from libs.bus.settings import BusSettings, Credentials
+from libs.testing.free_port import free_port
 
 START_TIMEOUT_S: Final = 10.0
 STOP_TIMEOUT_S: Final = 5.0
@@ -140,14 +140,6 @@ async def nats_server(folder: Path, *, provisioned: bool = True) -> AsyncIterato
         yield server
     finally:
         await server.stop()
-
-
-def free_port() -> int:
-    """Return a TCP port of the loopback that nobody listens on at the moment."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def _named() -> Path | None:
