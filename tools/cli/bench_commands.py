@@ -23,6 +23,9 @@ from tools.bench.compare.command import (
     compare_command,
     new_folder,
 )
+from tools.bench.executor import ExecutorPlan, parse_sizes
+from tools.bench.executor_command import View as ExecutorView
+from tools.bench.executor_command import executor_command
 from tools.bench.join import measure_joins
 from tools.bench.load.command import View, load_command
 from tools.bench.load.options import DEFAULT_CLIENTS, LoadOptions
@@ -245,6 +248,23 @@ def churn(
     edge = own_edge if against is Against.OWN else partial(running_edge, layout)
     view = ChurnView(out=out, err=err, as_json=as_json)
     raise typer.Exit(churn_command(plan, view, edge=edge))
+
+
+@app.command()
+def executor(
+    tp: Annotated[str, typer.Option(help="Tensor parallel sizes.")] = "1,2",
+    tokens: Annotated[int, typer.Option(help="Tokens of an answer: about as many steps.")] = 1000,
+    step_ms: Annotated[float, typer.Option(help="What the simulated device takes.")] = 5.0,
+    as_json: AsJson = False,
+) -> None:
+    """Compare vLLM's executors on a device that only takes time: mp, Ray's old one, RayExecutorV2.
+
+    Exit code 0: all were measured; 1: one did not start; 2: bad input.
+    """
+    plan = ExecutorPlan(
+        tensor_parallel_sizes=parse_sizes(tp), tokens=tokens, step_time_s=step_ms / 1000
+    )
+    raise typer.Exit(executor_command(plan, ExecutorView(out=out, err=err, as_json=as_json)))
 
 
 def _startup_round(number: int, spec: ModelSpec, model: Path, timeout_s: float) -> Startup:
