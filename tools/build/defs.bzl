@@ -1,6 +1,6 @@
 """The rules that BUILD files of this workspace use."""
 
-load("@pypi//:requirements.bzl", "requirement")
+load("@pypi//:requirements.bzl", "all_requirements", "requirement")
 load("@rules_python//python:defs.bzl", "py_library", "py_test")
 load("//tools/build:image.bzl", _service_image = "service_image")
 
@@ -35,7 +35,16 @@ def sluice_library(name, srcs, pypi = [], deps = [], **kwargs):
         **kwargs
     )
 
-def pytest_test(name, srcs, size, pypi = [], deps = [], data = [], args = [], **kwargs):
+def pytest_test(
+        name,
+        srcs,
+        size,
+        pypi = [],
+        deps = [],
+        data = [],
+        args = [],
+        whole_programs = False,
+        **kwargs):
     """Runs pytest on the files of srcs that are named test_*.py.
 
     Each target writes one JUnit report, with one case per test function.
@@ -48,12 +57,15 @@ def pytest_test(name, srcs, size, pypi = [], deps = [], data = [], args = [], **
       deps: libraries of this workspace that the tests import.
       data: files that the tests read.
       args: more arguments for pytest.
-      **kwargs: handed on to py_test (size, tags, timeout, flaky, shard_count, ...).
+      whole_programs: the tests start programs (Ray, vLLM, a stack): these see the whole lock, as
+        they do where they are installed, and start several times faster for it.
+      **kwargs: handed on to py_test (tags, timeout, flaky, shard_count, ...).
     """
     tests = [src for src in srcs if src.split("/")[-1].split(":")[-1].startswith("test_")]
     if not tests:
         fail("%s: no test_*.py among srcs" % name)
     packages = ["pytest", "pytest-asyncio", "pytest-timeout"] + pypi
+    everything = all_requirements if whole_programs else []
     py_test(
         name = name,
         srcs = srcs + [_PYTEST_MAIN],
@@ -63,7 +75,7 @@ def pytest_test(name, srcs, size, pypi = [], deps = [], data = [], args = [], **
         data = data + ["//:pytest.ini"],
         python_version = "PY3",
         srcs_version = "PY3",
-        deps = _once(deps + [requirement(package) for package in packages]),
+        deps = _once(deps + [requirement(package) for package in packages] + everything),
         **kwargs
     )
 

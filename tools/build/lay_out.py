@@ -4,6 +4,9 @@ Every distribution gets a folder of links and a py_library of its own, so that a
 what it depends on and nothing else. A folder counts as one input for Bazel: a sandbox with two
 hundred distributions is two hundred links, not seventy thousand. A subfolder that belongs to one
 distribution alone is linked whole, compiled bytecode included.
+
+`site_packages` is all of them at once, as they are installed: for tests that start whole programs,
+and have no use for knowing who needs what.
 """
 
 import argparse
@@ -40,12 +43,20 @@ py_library(
 )
 """
 
+BUILD_EVERYTHING = """
+py_library(
+    name = "all_packages",
+    data = ["site_packages"],
+    imports = ["site_packages"],
+)
+"""
+
 REQUIREMENTS = '''\
 """The packages of {lock}."""
 
 _NAMES = {names}
 
-all_requirements = ["@{repository}//:" + name for name in _NAMES]
+all_requirements = ["@{repository}//:all_packages"]
 
 def requirement(name):
     """Returns the label of a package, given its name on the package index."""
@@ -233,13 +244,14 @@ def build_file(graph: Mapping[str, set[str]]) -> str:
         roots = [f"{folder}/{SITE}" for folder in folders]
         labels = [f":{dep}" for dep in deps]
         parts.append(BUILD_LIBRARY.format(name=name, folders=folders, roots=roots, deps=labels))
-    return "".join(parts)
+    return "".join([*parts, BUILD_EVERYTHING])
 
 
 def lay_out(lock: Path, site: Path, repository: str) -> None:
     """Writes the repository into the current folder."""
     wanted = read_lock(lock)
     dists = installed(site, wanted)
+    Path("site_packages").symlink_to(site)
     owners = owners_of_folders(dists)
     for name, dist in dists.items():
         target = Path("packages") / name
