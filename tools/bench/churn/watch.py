@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -72,27 +74,37 @@ class Probe:
         self.errors.clear()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Servers:
-    """Which replicas have a server in HAProxy."""
+    """Which replicas have a server in HAProxy; looked at once for all who wait."""
 
     client: HaproxyClient
+    _seen: set[str] = field(default_factory=set)
+    _seen_at_s: float = -math.inf
+    _turn: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def until_gone(self, name: str, *, patience_s: float) -> None:
         """Wait until HAProxy has no server of this replica.
 
         Raises:
-            PeerUnreachableError: it still had one, or HAProxy does not answer.
+            PeerUnreachableError: it still had one.
         """
-        deadline_s = time.monotonic() + patience_s
+        began_s = time.monotonic()
         while True:
-            if name not in await self._replicas():
-                return
-            if time.monotonic() > deadline_s:
+            # A look that HAProxy does not answer says nothing; the next one may.
+            with suppress(PeerUnreachableError):
+                if name not in await self._replicas(since_s=began_s):
+                    return
+            if time.monotonic() > began_s + patience_s:
                 raise PeerUnreachableError(f"{name} was not removed within {patience_s:g} s")
             await asyncio.sleep(_LOOK_PAUSE_S)
 
-    async def _replicas(self) -> set[str]:
-        """A server's name is `<replica_id>.<incarnation>`."""
-        text = await self.client.query(ShowServersState())
-        return {server.name.rpartition(".")[0] for server in parse_servers_state(text)}
+    async def _replicas(self, *, since_s: float) -> set[str]:
+        """Look, unless somebody just did; a server's name is `<replica_id>.<incarnation>`."""
+        async with self._turn:
+            now_s = time.monotonic()
+            if self._seen_at_s < max(since_s, now_s - _LOOK_PAUSE_S):
+                text = await self.client.query(ShowServersState())
+                self._seen = {each.name.rpartition(".")[0] for each in parse_servers_state(text)}
+                self._seen_at_s = now_s
+            return self._seen
