@@ -37,7 +37,7 @@ def down(layout: Layout, say: Say) -> Stopped:
         return Stopped(was_running=False)
     _stop_programs(Supervisor(layout.supervisor_socket), say)
     say("looking for what is left")
-    killed = end_all(record.stack_id, grace_s=_LEFTOVER_GRACE_S)
+    killed = _end_leftovers(layout, record)
     _remove_traces_of_running(layout)
     return Stopped(was_running=True, killed=tuple(killed))
 
@@ -46,7 +46,7 @@ def stop_hard(layout: Layout, record: StackRecord) -> None:
     """End everything at once; for a start that failed."""
     with contextlib.suppress(PeerUnreachableError, OSError):
         Supervisor(layout.supervisor_socket).shutdown()
-    end_all(record.stack_id, grace_s=_LEFTOVER_GRACE_S)
+    _end_leftovers(layout, record)
     _remove_traces_of_running(layout)
 
 
@@ -58,10 +58,15 @@ def _stop_programs(supervisor: Supervisor, say: Say) -> None:
         say(f"stopping {program}")
         with contextlib.suppress(PeerUnreachableError, OSError):
             supervisor.stop(program)
-    supervisor.shutdown()
+    with contextlib.suppress(PeerUnreachableError, OSError):
+        supervisor.shutdown()
     deadline = time.monotonic() + _SUPERVISOR_END_S
     while supervisor.alive() and time.monotonic() < deadline:
         time.sleep(_POLL_S)
+
+
+def _end_leftovers(layout: Layout, record: StackRecord) -> list[Found]:
+    return end_all(record.stack_id, haproxy_state=layout.haproxy, grace_s=_LEFTOVER_GRACE_S)
 
 
 def _remove_traces_of_running(layout: Layout) -> None:

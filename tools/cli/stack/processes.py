@@ -1,4 +1,7 @@
-"""Find and end the processes of a stack by the mark in their environment."""
+"""Find and end the processes of a stack: by the mark in their environment, or by its folder.
+
+HAProxy gets no environment from router-config; it is known by the state folder in its command.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,9 @@ import contextlib
 import os
 import signal
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -22,27 +27,34 @@ class Found:
     command: str
 
 
-def of_stack(stack_id: str, *, proc: Path = Path("/proc")) -> list[Found]:
-    """List the living processes that carry the stack's mark, oldest first; zombies do not count."""
+def of_stack(
+    stack_id: str, *, haproxy_state: Path | None = None, proc: Path = Path("/proc")
+) -> list[Found]:
+    """List the stack's living processes by their ids; zombies do not count.
+
+    They carry the stack's mark, or were started with a file of `haproxy_state`.
+    """
     mark = f"{STACK_ID_VARIABLE}={stack_id}".encode()
-    found = [_look(folder, mark) for folder in proc.iterdir() if folder.name.isdigit()]
+    state = None if haproxy_state is None else f"{haproxy_state}/".encode()
+    found = [_look(folder, mark, state) for folder in proc.iterdir() if folder.name.isdigit()]
     mine = [each for each in found if each is not None and each.pid != os.getpid()]
     return sorted(mine, key=lambda each: each.pid)
 
 
-def end_all(stack_id: str, *, grace_s: float) -> list[Found]:
+def end_all(stack_id: str, *, grace_s: float, haproxy_state: Path | None = None) -> list[Found]:
     """End what is left: SIGTERM, and SIGKILL after the grace. Returns what had to be killed."""
-    if _wait_gone(stack_id, signal.SIGTERM, grace_s):
+    look = partial(of_stack, stack_id, haproxy_state=haproxy_state)
+    if _wait_gone(look, signal.SIGTERM, grace_s):
         return []
-    left = of_stack(stack_id)
-    _wait_gone(stack_id, signal.SIGKILL, grace_s)
+    left = look()
+    _wait_gone(look, signal.SIGKILL, grace_s)
     return left
 
 
-def _wait_gone(stack_id: str, sent: signal.Signals, grace_s: float) -> bool:
+def _wait_gone(look: Callable[[], list[Found]], sent: signal.Signals, grace_s: float) -> bool:
     deadline = time.monotonic() + grace_s
     told: set[int] = set()
-    while left := of_stack(stack_id):
+    while left := look():
         for each in left:
             if each.pid not in told:
                 told.add(each.pid)
@@ -54,13 +66,14 @@ def _wait_gone(stack_id: str, sent: signal.Signals, grace_s: float) -> bool:
     return True
 
 
-def _look(folder: Path, mark: bytes) -> Found | None:
+def _look(folder: Path, mark: bytes, state: bytes | None) -> Found | None:
     try:
-        if mark not in (folder / "environ").read_bytes().split(b"\0"):
+        words = (folder / "cmdline").read_bytes().split(b"\0")
+        marked = mark in (folder / "environ").read_bytes().split(b"\0")
+        started_with = state is not None and any(word.startswith(state) for word in words)
+        if not (marked or started_with) or _state(folder) == "Z":
             return None
-        if _state(folder) == "Z":
-            return None
-        command = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+        command = b" ".join(words).decode(errors="replace")
     except (FileNotFoundError, ProcessLookupError, PermissionError):
         return None
     return Found(pid=int(folder.name), command=command.strip() or "?")

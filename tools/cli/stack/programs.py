@@ -52,6 +52,8 @@ def programs(
         STACK_ID_VARIABLE: record.stack_id,
         "PYTHONPATH": python_path(layout, environment),
         "PYTHONUNBUFFERED": "1",
+        # vLLM's process titles would overwrite the environment, and the stack's mark with it.
+        "SPT_NOENV": "1",
     }
     return [
         _nats(layout, base, nats_server),
