@@ -72,6 +72,7 @@ class FakeReplica:
         left_at: monotonic times in seconds at which clients left early.
         connections_count: connections accepted so far, for health checks too.
         finishing: streams end with their next token, whole.
+        asked_at: monotonic time in seconds of the first inference request; None before it.
     """
 
     name: str
@@ -82,6 +83,7 @@ class FakeReplica:
     left_at: list[float] = field(default_factory=list)
     connections_count: int = 0
     finishing: bool = False
+    asked_at: float | None = None
     seen: list[SeenRequest] = field(default_factory=list)
     _server: asyncio.Server | None = None
     _connections: set[asyncio.StreamWriter] = field(default_factory=set)
@@ -142,6 +144,8 @@ class FakeReplica:
         self, request: SeenRequest, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
         self.seen.append(request)
+        if self.asked_at is None:
+            self.asked_at = time.monotonic()
         self.active += 1
         try:
             async with asyncio.TaskGroup() as tasks:

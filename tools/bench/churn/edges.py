@@ -7,15 +7,20 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
+from typing import Final
 
 from libs.bus.nats_bus import connect
+from libs.bus.permissions import ADMIN, CLI, REPLICA
 from libs.bus.ports import StateStore
-from libs.bus.settings import BusSettings, read_credentials
+from libs.bus.settings import BusSettings, Credentials, read_credentials
 from libs.contracts.reports import RoutingStatus
 from libs.haproxy.binary import find_haproxy
 from libs.testing.edge_world import edge_world, read_status
 from tools.cli.stack.layout import Layout
 from tools.cli.stack.record import require
+
+_PATIENCE_S: Final = 10.0
+"""A write that a busy disk holds up shows in the times that are measured, and ends no run."""
 
 
 class Against(StrEnum):
@@ -53,11 +58,11 @@ async def own_edge() -> AsyncIterator[Edge]:
         UsageError: there is no HAProxy that can be used.
     """
     find_haproxy(None)
-    async with edge_world() as world:
+    async with edge_world() as world, connect(_settings(world.nats.credentials(ADMIN))) as bus:
         yield Edge(
             api_url=str(world.http.base_url),
-            leases=world.bus,
-            reports=world.bus,
+            leases=bus,
+            reports=bus,
             admin_socket=world.folder / "run" / "admin.sock",
         )
 
@@ -73,17 +78,18 @@ async def running_edge(layout: Layout) -> AsyncIterator[Edge]:
     record = require(layout.record)
     async with AsyncExitStack() as stack:
         buses = {
-            user: await stack.enter_async_context(connect(_settings(layout, user)))
-            for user in ("replica", "cli")
+            user: await stack.enter_async_context(
+                connect(_settings(read_credentials(layout.credentials(user))))
+            )
+            for user in (REPLICA, CLI)
         }
         yield Edge(
             api_url=record.api_url,
-            leases=buses["replica"],
-            reports=buses["cli"],
+            leases=buses[REPLICA],
+            reports=buses[CLI],
             admin_socket=layout.run / "admin.sock",
         )
 
 
-def _settings(layout: Layout, user: str) -> BusSettings:
-    credentials = read_credentials(layout.credentials(user))
-    return BusSettings(credentials=credentials, name="bench-churn")
+def _settings(credentials: Credentials) -> BusSettings:
+    return BusSettings(credentials=credentials, name="bench-churn", request_timeout_s=_PATIENCE_S)

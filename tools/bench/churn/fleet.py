@@ -35,6 +35,10 @@ class Fleet:
         """
         return Endpoint(host="127.0.0.1", port=await self._tell(Verb.OPEN, name))
 
+    async def asked_at(self, name: str) -> float | None:
+        """Return when a replica was asked first, on `time.monotonic`; None for never."""
+        return (await self._tell(Verb.ASKED, name)) / 1e6 or None
+
     async def finish(self, name: str) -> None:
         """Let a replica's streams end whole with their next token."""
         await self._tell(Verb.FINISH, name)

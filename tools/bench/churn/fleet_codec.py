@@ -1,6 +1,7 @@
 """Lines between the bench and the fleet's process, one order and one answer each; pure.
 
 open churn-7      ->  ok 40123      (the port on which it listens)
+asked churn-7     ->  ok 51234567   (its first request, monotonic microseconds; 0 before it)
 finish churn-7    ->  ok 0          (its streams end whole with their next token)
 close churn-7     ->  ok 0
 """
@@ -18,6 +19,7 @@ class Verb(StrEnum):
     """What a replica is told."""
 
     OPEN = "open"
+    ASKED = "asked"
     FINISH = "finish"
     CLOSE = "close"
 
@@ -45,19 +47,19 @@ def parse_order(line: str) -> Order:
     return Order(verb=Verb(verb), name=name)
 
 
-def render_answer(port: int = 0) -> str:
+def render_answer(value: int = 0) -> str:
     """Render one line."""
-    return f"{_OK} {port}\n"
+    return f"{_OK} {value}\n"
 
 
 def parse_answer(line: str) -> int:
-    """Return the port.
+    """Return the value.
 
     Raises:
         ValueError: it is no answer.
     """
-    said, _, port = line.strip().partition(" ")
-    if said != _OK or not port.isdecimal():
+    said, _, value = line.strip().partition(" ")
+    if said != _OK or not value.isdecimal():
         message = f"no answer of the fleet: {line!r}"
         raise ValueError(message)
-    return int(port)
+    return int(value)

@@ -21,8 +21,8 @@ async def serve(script: Script) -> None:
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
     replicas: dict[str, FakeReplica] = {}
     while line := await reader.readline():
-        port = await _carry_out(parse_order(line.decode()), replicas, script)
-        sys.stdout.write(render_answer(port))
+        value = await _carry_out(parse_order(line.decode()), replicas, script)
+        sys.stdout.write(render_answer(value))
         sys.stdout.flush()
     for replica in replicas.values():
         await replica.kill()
@@ -34,6 +34,8 @@ async def _carry_out(order: Order, replicas: dict[str, FakeReplica], script: Scr
             replica = replicas[order.name] = FakeReplica(name=order.name, script=script)
             await replica.start()
             return replica.endpoint.port
+        case Verb.ASKED:
+            return int((replicas[order.name].asked_at or 0.0) * 1e6)
         case Verb.FINISH:
             replicas[order.name].finishing = True
         case Verb.CLOSE:

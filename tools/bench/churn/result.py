@@ -77,7 +77,7 @@ class ChurnResult:
     """One run.
 
     Attributes:
-        joins_s: from the write of the lease `ready` to the first answer of that replica.
+        joins_s: from the write of the lease `ready` to the first request that replica got.
         leaves_s: from the write of the lease `draining` to HAProxy's removal of the server; the
             replica of the long stream, which leaves for as long as that lasts, is not among them.
         reloads: of HAProxy during the run; None when the edge did not say.

@@ -16,7 +16,6 @@ from libs.haproxy.client import HaproxyClient
 from libs.haproxy.commands import ShowServersState
 from libs.haproxy.tables import parse_servers_state
 
-_PROBE_PAUSE_S: Final = 0.001
 _LOOK_PAUSE_S: Final = 0.02
 _UNTRACED: Final = {"traceparent": f"00-{1:032x}-{1:016x}-00"}
 """A client's own decision: what only polls gives the edge no spans to write."""
@@ -24,7 +23,7 @@ _UNTRACED: Final = {"traceparent": f"00-{1:032x}-{1:016x}-00"}
 
 @dataclass(slots=True, kw_only=True)
 class Probe:
-    """Sends small requests until the right replica answers one.
+    """Sends small requests.
 
     Attributes:
         sent: how many so far.
@@ -36,33 +35,17 @@ class Probe:
     sent: int = 0
     errors: dict[str, int] = field(default_factory=dict)
 
-    async def until_answered_by(self, name: str, *, patience_s: float) -> None:
-        """Ask until this replica answers with 200.
-
-        Raises:
-            PeerUnreachableError: it did not in time.
-        """
-        deadline_s = time.monotonic() + patience_s
-        while True:
-            if await self._ask() == name:
-                return
-            if time.monotonic() > deadline_s:
-                raise PeerUnreachableError(f"{name} got no request within {patience_s:g} s")
-            await asyncio.sleep(_PROBE_PAUSE_S)
-
-    async def _ask(self) -> str | None:
-        """Return who answered; None for a failure, which is counted."""
+    async def ask(self) -> None:
+        """Send one; a failure is counted."""
         body = {"model": self.model, "max_tokens": 1}
         self.sent += 1
         try:
             answer = await self.http.post("/v1/completions", json=body, headers=_UNTRACED)
         except httpx.HTTPError as exc:
             self._count(type(exc).__name__)
-            return None
+            return
         if answer.status_code != httpx.codes.OK:
             self._count(f"http_{answer.status_code}")
-            return None
-        return str(answer.headers.get("x-sluice-replica"))
 
     def _count(self, kind: str) -> None:
         name = f"probe_{kind}"
