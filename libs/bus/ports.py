@@ -17,8 +17,11 @@ from libs.contracts.lease import ReplicaLease
 from libs.contracts.model_spec import ModelSpec
 from libs.contracts.reports import DemandReport, LoadReport, RoutingStatus
 from libs.contracts.targets import DecidedTarget, ManualTarget
+from libs.contracts.tenant import Tenant
 
-Record = ReplicaLease | ModelSpec | ManualTarget | DecidedTarget | RoutingStatus | LeaderClaim
+Record = (
+    ReplicaLease | ModelSpec | Tenant | ManualTarget | DecidedTarget | RoutingStatus | LeaderClaim
+)
 """What a key-value bucket holds."""
 
 Report = LoadReport | DemandReport

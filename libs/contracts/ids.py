@@ -17,6 +17,9 @@ Incarnation = NewType("Incarnation", str)
 EdgeId = NewType("EdgeId", str)
 """One HAProxy together with the router-config beside it."""
 
+TenantName = NewType("TenantName", str)
+"""Who sends requests, as their owner calls them; the same token rules as `ModelName`."""
+
 EventId = NewType("EventId", str)
 """One event: 32 hexadecimal digits."""
 
@@ -49,6 +52,15 @@ def edge_id(text: str) -> EdgeId:
         ValueError: the text breaks the rules of a model name.
     """
     return EdgeId(_token("edge id", text))
+
+
+def tenant_name(text: str) -> TenantName:
+    """Check and return a tenant's name.
+
+    Raises:
+        ValueError: the text breaks the rules of a model name.
+    """
+    return TenantName(_token("tenant name", text))
 
 
 def alias(text: str) -> str:

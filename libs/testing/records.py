@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 
 from libs.contracts.events import ScaleDecided, Stamp
-from libs.contracts.ids import EventId, Incarnation, ModelName, ReplicaId
+from libs.contracts.ids import EventId, Incarnation, ModelName, ReplicaId, TenantName
 from libs.contracts.lease import Endpoint, ReplicaLease, ReplicaState, Versions
 from libs.contracts.model_spec import Device, ModelSpec, ScalingSpec
 from libs.contracts.reports import LoadReport
 from libs.contracts.targets import ScaleReason
+from libs.contracts.tenant import Tenant, key_hash
 
 
 def a_lease(
@@ -40,6 +41,11 @@ def a_model(name: str = "m", *, replicas_min: int = 1, replicas_max: int = 4) ->
         device=Device.SIMULATED,
         scaling=ScalingSpec(min=replicas_min, max=replicas_max),
     )
+
+
+def a_tenant(name: str = "acme", *, key: str = "sk-acme") -> Tenant:
+    """Return a tenant with one key and no limits."""
+    return Tenant(name=TenantName(name), key_hashes=(key_hash(key),))
 
 
 def a_load_report(replica: str = "r1", *, model: str = "m", running: int = 1) -> LoadReport:

@@ -18,7 +18,7 @@ from libs.contracts.reports import RoutingStatus
 from libs.contracts.targets import DecidedTarget, ManualTarget, ScaleReason
 from libs.errors import PeerUnreachableError, PermissionDeniedError
 from libs.testing.nats_server import NatsServer
-from libs.testing.records import a_fact, a_lease, a_load_report, a_model
+from libs.testing.records import a_fact, a_lease, a_load_report, a_model, a_tenant
 
 STAMP = Stamp(event_id=EventId("e" * 32), occurred_at=1.0, source="test")
 M = ModelName("m")
@@ -41,6 +41,7 @@ APPLIED = RoutingApplied(
 WRITES: list[tuple[str, str, Record, str]] = [
     ("replicas", "m.r1", a_lease(), REPLICA),
     ("models", "m", a_model(), CLI),
+    ("tenants", "acme", a_tenant(), CLI),
     ("targets", "manual.m", MANUAL, CLI),
     ("targets", "decided.m", DECIDED, AUTOSCALER),
     ("leaders", "autoscaler", CLAIM, AUTOSCALER),

@@ -14,6 +14,7 @@ from libs.bus.ports import Record, Report
 from libs.contracts.events import Fact
 from libs.contracts.lease import Endpoint
 from libs.contracts.model_spec import EngineSpec, ModelSpec, ScalingSpec
+from libs.contracts.tenant import Priority, Tenant
 from libs.errors import TerminalError, UnknownSchemaError
 from libs.testing.records import a_fact, a_lease, a_load_report, a_model
 
@@ -33,6 +34,19 @@ st.register_type_strategy(
         aliases=st.lists(NAMES).map(tuple),
         engine=st.builds(EngineSpec, max_num_seqs=st.integers(min_value=1, max_value=4096)),
         scaling=st.builds(ScalingSpec, min=st.integers(0, 3), max=st.integers(3, 9)),
+    ),
+)
+st.register_type_strategy(
+    Tenant,
+    st.builds(
+        Tenant,
+        name=NAMES,
+        key_hashes=st.lists(
+            st.from_regex(r"[0-9a-f]{64}", fullmatch=True), max_size=2
+        ).map(tuple),
+        requests_per_minute=st.none() | st.integers(1, 1000),
+        concurrent_requests=st.none() | st.integers(1, 1000),
+        priority=st.sampled_from(Priority),
     ),
 )
 KINDS = (*get_args(Record), *get_args(Report), *get_args(Fact))
