@@ -11,6 +11,9 @@ import pytest
 from libs.testing.canned_server import Then, answered, canned_server, streamed
 from libs.testing.fake_replica import FakeReplica, Script, fake_replica
 from libs.testing.free_port import free_port
+from tools.bench.load import samples
+from tools.bench.load.arrivals import Shard
+from tools.bench.load.driver import Job, drive
 from tools.bench.load.lengths import Fixed
 from tools.bench.load.plan import (
     Arrivals,
@@ -27,6 +30,7 @@ from tools.bench.load.plan import (
 )
 from tools.bench.load.result import LoadResult, Quantiles
 from tools.bench.load.run import run_load
+from tools.bench.load.shard import Ended
 
 CHUNK = '{"choices":[{"delta":{"content":"a"}}]}'
 USAGE = '{"choices":[],"usage":{"prompt_tokens":9,"completion_tokens":6}}'
@@ -250,3 +254,21 @@ async def test_a_stopped_run_keeps_what_it_saw() -> None:
     assert result.requests.failed == 0
     assert result.throughput.window_s < 60
     assert result.throughput.tokens_per_s > 0
+
+
+@pytest.mark.parametrize("arrivals", [ClosedLoop(clients=2), Poisson(rate_per_s=200.0)])
+async def test_full_samples_end_a_run_and_keep_what_they_hold(
+    arrivals: Arrivals, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Memory is bounded: a run stops sending rather than forgetting or growing."""
+    monkeypatch.setattr(samples, "REQUESTS_MAX", 20)
+    async with fake_replica(script=Script(tokens=1)) as replica:
+        given = plan(url(replica), arrivals=arrivals, requests=None, duration_s=600.0)
+        job = Job(plan=given, shard=Shard(index=0, of=1), in_flight_max=16)
+        found = await drive(
+            job, origin_s=time.monotonic(), stop=asyncio.Event(), tell=lambda _: None
+        )
+
+    assert found.ended is Ended.SAMPLES_FULL
+    assert 20 <= len(found.samples.rows) < 60
+    assert found.effort is not None

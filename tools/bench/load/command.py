@@ -105,6 +105,8 @@ def show(result: LoadResult, view: View) -> None:
         view.err.print(f"pictures: {', '.join(map(str, written))}", markup=False)
     if result.is_interrupted:
         view.err.print("interrupted: this is what was seen so far")
+    if result.is_full:
+        view.err.print("ended early: no room for more samples; shorten the run or lower its rate")
     for reason in result.verdict.reasons:
         view.err.print(f"NOT VALID: {reason}", markup=False)
     for warning in result.verdict.warnings:

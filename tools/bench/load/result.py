@@ -206,6 +206,11 @@ class LoadResult:
         """Whether somebody stopped the run."""
         return self.ended == "interrupted"
 
+    @property
+    def is_full(self) -> bool:
+        """Whether the run ended before its time because it may keep no more samples."""
+        return self.ended == "samples_full"
+
     def to_json(self) -> dict[str, object]:
         """Return plain values for `json.dumps`."""
         return {
