@@ -18,6 +18,7 @@ RESERVE_BYTES: Final = 3 * 1024**3
 
 _SWEEP: Final = (4, 8, 16, 32, MAIN_CLIENTS, 128)
 _QUICK_SWEEP: Final = (8, MAIN_CLIENTS, 128)
+_QUICK_WINDOW_S: Final = 10.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,4 +126,4 @@ def _fitted(point: Point, memory_bytes: int) -> Point:
 
 
 def _shorter(point: Point) -> Point:
-    return replace(point, warmup_s=2.0, window_s=max(6.0, point.window_s / 2))
+    return replace(point, warmup_s=2.0, window_s=max(_QUICK_WINDOW_S, point.window_s / 2))

@@ -1,7 +1,8 @@
-"""What starting a stack takes, whichever it is: an environment, a session of its own, patience.
+"""What starting a stack takes, whichever it is: an environment, a process group, patience.
 
-Linux shares a CPU among sessions before it shares it among their processes, so every stack runs
-in a session of its own. HAProxy has one more, except where Ray Serve starts it.
+Linux shares a CPU among sessions before it shares it among their processes, so all processes of a
+stack run in one session, HAProxy too: the one of this command, which does nothing meanwhile, or
+supervisord's.
 """
 
 from __future__ import annotations
@@ -50,7 +51,7 @@ def environment(setup: Setup, stack_id: str, *, packages: Sequence[Path] = ()) -
 def launch(
     command: Sequence[str], *, env: Mapping[str, str], folder: Path, log_file: Path
 ) -> subprocess.Popen[bytes]:
-    """Start a program in a session of its own, with its output in a file."""
+    """Start a program in a process group of its own, with its output in a file."""
     with log_file.open("ab") as log:
         return subprocess.Popen(
             command,
@@ -59,7 +60,7 @@ def launch(
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
-            start_new_session=True,
+            process_group=0,
         )
 
 
