@@ -1,0 +1,1 @@
+"""What Prometheus asks for: metrics, and where to find more of them."""
