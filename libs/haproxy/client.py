@@ -23,12 +23,16 @@ from libs.haproxy.codec import (
     split_answers,
 )
 from libs.haproxy.commands import (
+    AbortCertificate,
     AddToMap,
+    CertificateCommand,
+    CommitCertificate,
     CommitMap,
     MapCommand,
     PrepareMap,
     Query,
     ServerCommand,
+    SetCertificate,
 )
 
 REPLY_BYTES_MAX: Final = 64 * 1024 * 1024
@@ -69,7 +73,7 @@ class HaproxyClient:
         """
         return parse_replies(commands, await self._exchange(render_all(commands)))
 
-    async def execute(self, command: ServerCommand | MapCommand) -> Reply:
+    async def execute(self, command: ServerCommand | MapCommand | CertificateCommand) -> Reply:
         """Send one command and say whether HAProxy did it.
 
         Raises:
@@ -93,6 +97,20 @@ class HaproxyClient:
                 return added
         committed = await self.execute(CommitMap(file=file, version=version))
         return committed if isinstance(committed, Rejected) else Ok(version=version)
+
+    async def replace_certificate(self, file: str, pem: str) -> Reply:
+        """Serve another content of a certificate file; connections that exist keep theirs.
+
+        Raises:
+            PeerUnreachableError: HAProxy does not answer; it serves the old or the new one.
+        """
+        offered = await self.execute(SetCertificate(file=file, pem=pem))
+        if isinstance(offered, Rejected):
+            return offered
+        committed = await self.execute(CommitCertificate(file=file))
+        if isinstance(committed, Rejected):
+            await self.execute(AbortCertificate(file=file))
+        return committed
 
     async def _exchange(self, line: str) -> str:
         try:

@@ -12,8 +12,11 @@ from dataclasses import dataclass
 from typing import Final, assert_never
 
 from libs.haproxy.commands import (
+    AbortCertificate,
     AddServer,
     AddToMap,
+    CertificateCommand,
+    CommitCertificate,
     CommitMap,
     DelServer,
     EnableHealth,
@@ -22,9 +25,11 @@ from libs.haproxy.commands import (
     Query,
     RuntimeCommand,
     ServerCommand,
+    SetCertificate,
     SetServerMaxconn,
     SetServerState,
     SetServerWeight,
+    ShowHolds,
     ShowInfo,
     ShowMap,
     ShowMaps,
@@ -41,6 +46,13 @@ _SAID: Final[Mapping[type, str]] = {
 """What HAProxy says on success; about every other command it says nothing."""
 
 _PREPARED: Final = re.compile(r"New version created: (\d+)")
+
+_CERTIFICATE_SAID: Final[Mapping[type, re.Pattern[str]]] = {
+    SetCertificate: re.compile(r"^Transaction (?:created|updated) for certificate ", re.MULTILINE),
+    CommitCertificate: re.compile(r"^Success!$", re.MULTILINE),
+    AbortCertificate: re.compile(r"^Transaction aborted for certificate ", re.MULTILINE),
+}
+"""What HAProxy says on success, among warnings and dots that show how it gets on."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,7 +77,9 @@ def render(command: RuntimeCommand) -> str:
     match command:
         case PrepareMap() | AddToMap() | CommitMap():
             return _render_map(command)
-        case ShowInfo() | ShowStat() | ShowServersState() | ShowMaps() | ShowMap():
+        case SetCertificate() | CommitCertificate() | AbortCertificate():
+            return _render_certificate(command)
+        case ShowInfo() | ShowStat() | ShowServersState() | ShowMaps() | ShowMap() | ShowHolds():
             return _render_query(command)
         case _:
             return _render_server(command)
@@ -95,11 +109,14 @@ def split_answers(text: str, *, count: int) -> list[str]:
     return answers
 
 
-def parse_reply(command: ServerCommand | MapCommand, text: str) -> Reply:
+def parse_reply(command: ServerCommand | MapCommand | CertificateCommand, text: str) -> Reply:
     """Tell success from refusal; an unexpected sentence counts as a refusal."""
     said = text.strip()
     if isinstance(command, PrepareMap):
         return _parse_prepared(said)
+    if isinstance(command, SetCertificate | CommitCertificate | AbortCertificate):
+        succeeded = _CERTIFICATE_SAID[type(command)].search(said)
+        return Ok() if succeeded else Rejected(text=" ".join(said.split()))
     done = said == _SAID.get(type(command), "")
     return Ok() if done else Rejected(text=said)
 
@@ -166,6 +183,19 @@ def _render_map(command: MapCommand) -> str:
             assert_never(command)
 
 
+def _render_certificate(command: CertificateCommand) -> str:
+    match command:
+        case SetCertificate(file=file, pem=pem):
+            lines = "".join(f"{line}\n" for line in pem.splitlines() if line.strip())
+            return f"set ssl cert {file} <<\n{lines}\n"
+        case CommitCertificate(file=file):
+            return f"commit ssl cert {file}\n"
+        case AbortCertificate(file=file):
+            return f"abort ssl cert {file}\n"
+        case _:
+            assert_never(command)
+
+
 def _render_query(command: Query) -> str:
     match command:
         case ShowInfo():
@@ -178,5 +208,7 @@ def _render_query(command: Query) -> str:
             return "show map\n"
         case ShowMap(file=file):
             return f"show map {file}\n"
+        case ShowHolds():
+            return "show holds\n"
         case _:
             assert_never(command)

@@ -150,6 +150,33 @@ class CommitMap:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SetCertificate:
+    """Offer another content for a certificate file; it is served once it is committed.
+
+    Attributes:
+        file: as the configuration names it.
+        pem: certificate, chain and private key; empty lines in it are left out.
+    """
+
+    file: str
+    pem: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CommitCertificate:
+    """Serve the offered content to every new connection."""
+
+    file: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AbortCertificate:
+    """Forget the offered content."""
+
+    file: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ShowInfo:
     """Ask for the running program's facts."""
 
@@ -176,6 +203,11 @@ class ShowMap:
     file: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShowHolds:
+    """Ask how many requests each pool holds; answered by the script in `hold.py`."""
+
+
 ServerCommand = (
     AddServer
     | EnableHealth
@@ -186,5 +218,6 @@ ServerCommand = (
     | DelServer
 )
 MapCommand = PrepareMap | AddToMap | CommitMap
-Query = ShowInfo | ShowStat | ShowServersState | ShowMaps | ShowMap
-RuntimeCommand = ServerCommand | MapCommand | Query
+CertificateCommand = SetCertificate | CommitCertificate | AbortCertificate
+Query = ShowInfo | ShowStat | ShowServersState | ShowMaps | ShowMap | ShowHolds
+RuntimeCommand = ServerCommand | MapCommand | CertificateCommand | Query

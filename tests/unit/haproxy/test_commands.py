@@ -8,9 +8,12 @@ from hypothesis import strategies as st
 
 from libs.haproxy.codec import Ok, Rejected, map_chunks, parse_reply, render
 from libs.haproxy.commands import (
+    AbortCertificate,
     AddServer,
     AddToMap,
     AdminState,
+    CertificateCommand,
+    CommitCertificate,
     CommitMap,
     DelServer,
     EnableHealth,
@@ -20,6 +23,7 @@ from libs.haproxy.commands import (
     ServerCommand,
     ServerRef,
     ServerSpec,
+    SetCertificate,
     SetServerMaxconn,
     SetServerState,
     SetServerWeight,
@@ -34,6 +38,8 @@ from libs.haproxy.commands import (
 REF = ServerRef(pool="lc0", name="r1.0a1b2c3d")
 SPEC = ServerSpec(name="r1.0a1b2c3d", number=77, address="127.0.0.1:8000", weight=16, maxconn=64)
 ADD = AddServer(pool="lc0", server=SPEC)
+SET_CERTIFICATE = SetCertificate(file="certificate.pem", pem="-")
+COMMIT_CERTIFICATE = CommitCertificate(file="certificate.pem")
 ADD_LINE = (
     "add server lc0/r1.0a1b2c3d 127.0.0.1:8000 id 77 weight 16 maxconn 64"
     " check inter 1s fastinter 200ms downinter 500ms fall 2 rise 1"
@@ -63,6 +69,12 @@ ADD_LINE = (
             "add map @3 models.map <<\na lc0:a\nb lc1:b\n\n",
         ),
         (CommitMap(file="models.map", version=3), "commit map @3 models.map\n"),
+        (
+            SetCertificate(file="certificate.pem", pem="cert\r\n\n  \nkey"),
+            "set ssl cert certificate.pem <<\ncert\nkey\n\n",
+        ),
+        (CommitCertificate(file="certificate.pem"), "commit ssl cert certificate.pem\n"),
+        (AbortCertificate(file="certificate.pem"), "abort ssl cert certificate.pem\n"),
         (ShowInfo(), "show info\n"),
         (ShowStat(), "show stat -1 6 -1\n"),
         (ShowServersState(), "show servers state\n"),
@@ -110,6 +122,37 @@ def test_a_prepared_map_has_a_version() -> None:
     reply = parse_reply(PrepareMap(file="models.map"), "New version created: 12\n\n")
 
     assert reply == Ok(version=12)
+
+
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        (SET_CERTIFICATE, "Transaction created for certificate certificate.pem!\n\n"),
+        (SET_CERTIFICATE, "Transaction updated for certificate certificate.pem!\n\n"),
+        (COMMIT_CERTIFICATE, "Committing certificate.pem.\nSuccess!\n\n"),
+        (
+            AbortCertificate(file="certificate.pem"),
+            "Transaction aborted for certificate 'certificate.pem'!\n\n",
+        ),
+    ],
+)
+def test_a_certificates_success_stands_among_other_words(
+    command: CertificateCommand, said: str
+) -> None:
+    """HAProxy shows how it gets on before it says that it is done."""
+    assert parse_reply(command, said) == Ok()
+
+
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        (SET_CERTIFICATE, "unable to load certificate from file 'certificate.pem'.\n"),
+        (COMMIT_CERTIFICATE, "No ongoing transaction! !\nCan't commit certificate.pem!\n"),
+    ],
+)
+def test_a_certificates_refusal_is_one_line(command: CertificateCommand, said: str) -> None:
+    """It goes to a log and a status."""
+    assert parse_reply(command, said) == Rejected(text=" ".join(said.split()))
 
 
 @pytest.mark.parametrize("weight", [0, 257])
