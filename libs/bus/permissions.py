@@ -74,7 +74,7 @@ PERMISSIONS: Final = (
             *_facts("routing_applied"),
             DEMAND_SUBJECTS,
         ),
-        subscribe=(_inbox(ROUTER_CONFIG),),
+        subscribe=(_inbox(ROUTER_CONFIG), LOAD_SUBJECTS),
     ),
     UserPermissions(
         user=REPLICA,

@@ -48,6 +48,7 @@ class RouterConfigSettings(BaseSettings):
         resync_s: how often HAProxy is looked at when nothing wakes the loop.
         drain_poll_s: the same while a replica is leaving.
         demand_s: how often queued and refused requests are reported.
+        weigh_s: how often weights may follow the replicas' load.
         status_s: how often the status is written when nothing changes; it expires after 15 s.
         command_timeout_s: the longest wait for HAProxy's answer to one command.
         start_timeout_s: how long HAProxy may take to start.
@@ -81,6 +82,7 @@ class RouterConfigSettings(BaseSettings):
     resync_s: float = Field(default=1.0, gt=0.0, le=60.0)
     drain_poll_s: float = Field(default=0.2, gt=0.0, le=60.0)
     demand_s: float = Field(default=1.0, gt=0.0, le=60.0)
+    weigh_s: float = Field(default=1.0, ge=1.0, le=60.0)
     status_s: float = Field(default=5.0, gt=0.0, le=10.0)
     command_timeout_s: float = Field(default=2.0, gt=0.0, le=60.0)
     start_timeout_s: float = Field(default=10.0, gt=0.0, le=120.0)

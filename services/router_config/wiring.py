@@ -34,6 +34,7 @@ from services.router_config.reporter import Reporter
 from services.router_config.service import Pace, Peers, RouterConfig
 from services.router_config.settings import RouterConfigSettings
 from services.router_config.views import BusViews
+from services.router_config.weigher import Weigher
 
 _SPARE_FILES: Final = 256
 
@@ -47,6 +48,7 @@ class RouterConfigApp:
     service: RouterConfig
     outbox: Outbox
     reporter: Reporter
+    weigher: Weigher
     program: HaproxyProgram
     settings: RouterConfigSettings
     config_changed: bool
@@ -65,6 +67,8 @@ class RouterConfigApp:
                 tasks.create_task(self.outbox.deliver()),
                 tasks.create_task(self.reporter.report_status(every_s=self.settings.status_s)),
                 tasks.create_task(self.reporter.report_demand(every_s=self.settings.demand_s)),
+                tasks.create_task(self.weigher.follow()),
+                tasks.create_task(self.weigher.adjust_for_ever(every_s=self.settings.weigh_s)),
             ]
             await stop.wait()
             for loop in loops:
@@ -141,6 +145,7 @@ def _app(
         service=service,
         outbox=outbox,
         reporter=Reporter(service, outbox, edge_id=edge_name, clock=clock),
+        weigher=Weigher(service, peers.edge, events=bus, clock=clock),
         program=local.program,
         settings=settings,
         config_changed=local.config_changed,

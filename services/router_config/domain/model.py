@@ -19,7 +19,10 @@ ServerName = NewType("ServerName", str)
 """One incarnation of one replica: `<replica_id>.<incarnation>`."""
 
 SERVER_WEIGHT: Final = 16
-"""Below 16, a consistent hash spreads unevenly. Source: `share of 800 keys over 4 servers`."""
+"""What a server joins with, and what a start from disk gives it; `weights.py` moves it afterwards.
+
+Below 16, a consistent hash spreads unevenly. Source: `share of 800 keys over 4 servers`.
+"""
 
 
 class PoolKind(StrEnum):
@@ -79,7 +82,6 @@ class Server:
     number: int
     endpoint: Endpoint
     maxconn: int
-    weight: int = SERVER_WEIGHT
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,6 +92,7 @@ class ObservedServer:
         checked: health checks are switched on.
         sessions: requests on it now.
         queued: requests waiting for it now.
+        weight: its share of requests relative to the others of its pool, 1 to 256.
     """
 
     server: Server
@@ -98,6 +101,7 @@ class ObservedServer:
     checked: bool
     sessions: int
     queued: int
+    weight: int = SERVER_WEIGHT
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -48,9 +48,17 @@ class Resume:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Adjust:
-    """Set a present server's weight and maxconn."""
+    """Set a present server's maxconn."""
 
     server: Server
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Weigh:
+    """Set a present server's weight; decided by `weights.py`, never part of a plan."""
+
+    key: ServerKey
+    weight: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,7 +84,7 @@ class Retire:
     cut: bool = False
 
 
-Action = Join | Resume | Adjust | Publish | Drain | Retire
+Action = Join | Resume | Adjust | Weigh | Publish | Drain | Retire
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

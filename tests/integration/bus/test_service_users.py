@@ -122,12 +122,15 @@ async def test_a_fact_is_recorded_by_the_service_that_saw_it(
         assert [stored.value async for stored in reader.facts()] == [fact]
 
 
-async def test_the_autoscaler_hears_the_load_that_replicas_report(server: NatsServer) -> None:
+@pytest.mark.parametrize("user", [AUTOSCALER, ROUTER_CONFIG])
+async def test_who_decides_by_load_hears_what_replicas_report(
+    server: NatsServer, user: str
+) -> None:
     """Reports pass from one user to another."""
     async with (
         connect(server.settings(REPLICA)) as replica,
-        connect(server.settings(AUTOSCALER)) as autoscaler,
-        autoscaler.reports("load.>") as reports,
+        connect(server.settings(user)) as listener,
+        listener.reports("load.>") as reports,
     ):
         sender = asyncio.create_task(_report_for_ever(replica))
 

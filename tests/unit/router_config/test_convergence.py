@@ -22,7 +22,6 @@ from libs.contracts.model_spec import ModelSpec, RoutingPolicy, RoutingSpec
 from services.router_config.domain.desire import desire
 from services.router_config.domain.model import (
     KIND_OF_POLICY,
-    SERVER_WEIGHT,
     Admin,
     Desired,
     Health,
@@ -236,15 +235,12 @@ def test_nothing_busy_is_removed_before_the_deadline(
 
 
 @given(histories, knowns)
-def test_numbers_are_unique_and_weights_spread_a_ring(
-    history: list[tuple[Known, int]], known: Known
-) -> None:
-    """Two servers on one place of a ring are refused; light ones spread unevenly."""
+def test_numbers_are_unique_in_a_pool(history: list[tuple[Known, int]], known: Known) -> None:
+    """Two servers on one place of a ring are refused."""
     wanted, _ = decide(known, lived(history))
     places = Counter((server.key.pool, server.number) for server in wanted.servers)
 
     assert all(count == 1 for count in places.values())
-    assert all(server.weight >= SERVER_WEIGHT for server in wanted.servers)
 
 
 @given(histories, knowns)

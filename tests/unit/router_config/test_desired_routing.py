@@ -9,7 +9,6 @@ from libs.contracts.lease import ReplicaLease
 from libs.contracts.model_spec import ModelSpec, RoutingPolicy
 from services.router_config.domain.desire import LISTING_BYTES_MAX, desire, listing, stable_number
 from services.router_config.domain.model import (
-    SERVER_WEIGHT,
     Admin,
     Desired,
     Known,
@@ -140,7 +139,6 @@ def test_a_server_gets_its_replicas_number_and_limit(a_lease: Lease, an_edge: Ed
     (server,) = desired(Known(leases=(a_lease(),)), an_edge()).servers
 
     assert (server.number, server.maxconn) == (stable_number("r1"), 64)
-    assert server.weight >= SERVER_WEIGHT
 
 
 def test_a_number_that_is_still_taken_is_passed_over(

@@ -20,7 +20,15 @@ from services.router_config.adapters.haproxy.codec import (
     server_commands,
 )
 from services.router_config.domain.model import Admin, Health, Observed, ObservedServer
-from services.router_config.domain.plan import Adjust, Drain, Join, Publish, Resume, Retire
+from services.router_config.domain.plan import (
+    Adjust,
+    Drain,
+    Join,
+    Publish,
+    Resume,
+    Retire,
+    Weigh,
+)
 
 Seen = Callable[..., ObservedServer]
 Edge = Callable[..., Observed]
@@ -40,7 +48,7 @@ STAT = Stat(pool="lc0", server="r1.aa", queued=1, sessions=2, maxconn=64, refuse
 POOL = Stat(pool="lc0", server=None, queued=4, sessions=2, maxconn=None, refused_count=9)
 
 
-def lines(action: Join | Resume | Adjust | Drain | Retire) -> list[str]:
+def lines(action: Join | Resume | Adjust | Weigh | Drain | Retire) -> list[str]:
     """Return the first words of each command."""
     return [" ".join(render(c).split()[:5]) for c in server_commands(action)]
 
@@ -68,10 +76,8 @@ def test_other_actions_are_what_they_say(seen: Seen) -> None:
 
     assert lines(Drain(key=server.key)) == ["set server lc0/r1.aa state drain"]
     assert lines(Resume(key=server.key))[-1] == "set server lc0/r1.aa state ready"
-    assert lines(Adjust(server=server)) == [
-        "set server lc0/r1.aa weight 16",
-        "set maxconn server lc0/r1.aa 64",
-    ]
+    assert lines(Adjust(server=server)) == ["set maxconn server lc0/r1.aa 64"]
+    assert lines(Weigh(key=server.key, weight=9)) == ["set server lc0/r1.aa weight 9"]
 
 
 def test_routes_survive_their_way_through_a_map(an_edge: Edge) -> None:
@@ -107,7 +113,7 @@ def test_both_tables_make_one_server() -> None:
     (found,) = observed_servers([STATE], [STAT, POOL])
 
     assert found.server.endpoint == Endpoint(host="127.0.0.1", port=8000)
-    assert (found.server.number, found.server.maxconn, found.server.weight) == (7, 64, 16)
+    assert (found.server.number, found.server.maxconn, found.weight) == (7, 64, 16)
     assert (found.admin, found.health, found.checked) == (Admin.DRAIN, Health.UP, True)
     assert (found.sessions, found.queued) == (2, 1)
 

@@ -12,6 +12,7 @@ from libs.haproxy import commands as ha
 from libs.haproxy.config import LISTING_KEY, LISTING_MAP, MODELS_MAP, Balance, PoolConfig
 from libs.haproxy.tables import ServerState, Stat
 from services.router_config.domain.model import (
+    SERVER_WEIGHT,
     Admin,
     Health,
     ObservedServer,
@@ -24,7 +25,15 @@ from services.router_config.domain.model import (
     ServerName,
     route_to,
 )
-from services.router_config.domain.plan import Adjust, Drain, Join, Publish, Resume, Retire
+from services.router_config.domain.plan import (
+    Adjust,
+    Drain,
+    Join,
+    Publish,
+    Resume,
+    Retire,
+    Weigh,
+)
 from services.router_config.ports import PoolDemand
 
 Entries = tuple[tuple[str, str], ...]
@@ -49,7 +58,7 @@ class ReadRoutes:
 
 
 def server_commands(
-    action: Join | Resume | Adjust | Drain | Retire,
+    action: Join | Resume | Adjust | Weigh | Drain | Retire,
 ) -> tuple[ha.ServerCommand, ...]:
     """Return the commands of an action about one server, in their order."""
     match action:
@@ -61,11 +70,9 @@ def server_commands(
         case Resume(key=key):
             return _admit(key)
         case Adjust(server=server):
-            ref = _ref(server.key)
-            return (
-                ha.SetServerWeight(ref=ref, weight=server.weight),
-                ha.SetServerMaxconn(ref=ref, maxconn=server.maxconn),
-            )
+            return (ha.SetServerMaxconn(ref=_ref(server.key), maxconn=server.maxconn),)
+        case Weigh(key=key, weight=weight):
+            return (ha.SetServerWeight(ref=_ref(key), weight=weight),)
         case Drain(key=key):
             return (ha.SetServerState(ref=_ref(key), state=ha.AdminState.DRAIN),)
         case Retire(key=key, cut=cut):
@@ -80,7 +87,7 @@ def server_spec(server: Server) -> ha.ServerSpec:
         name=server.key.name,
         number=server.number,
         address=str(server.endpoint),
-        weight=server.weight,
+        weight=SERVER_WEIGHT,
         maxconn=server.maxconn,
     )
 
@@ -155,13 +162,13 @@ def _observed(state: ServerState, stat: Stat) -> ObservedServer:
             number=state.number,
             endpoint=Endpoint(host=state.host, port=state.port),
             maxconn=stat.maxconn or 0,
-            weight=state.weight,
         ),
         admin=_ADMIN[state.admin],
         health=_health(state),
         checked=state.checked,
         sessions=stat.sessions,
         queued=stat.queued,
+        weight=state.weight,
     )
 
 
