@@ -5,6 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
+
+GCS_STORE_VARIABLE: Final = "RAY_gcs_storage_path"
+"""Where Ray's GCS keeps what it knows."""
+
+GCS_RESTARTS_MAX: Final = 5
+GCS_RESTARTS_WINDOW_S: Final = 300.0
+"""A GCS that dies more often than this cannot run here: then the node ends, as Ray's own does."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,11 +46,16 @@ class RayHead:
         """Ray's REST interface."""
         return f"http://127.0.0.1:{self.dashboard_port}"
 
+    @property
+    def gcs_store(self) -> Path:
+        """Where the GCS keeps what it knows for as long as the node runs."""
+        return self.temp_dir.with_name(f"{self.temp_dir.name}-gcs")
+
 
 def start_command(head: RayHead, *, python: str) -> Sequence[str]:
     """Return the command that runs the node for as long as it runs itself."""
     return [
-        *(python, "-m", "ray.scripts.scripts", "start", "--head", "--block"),
+        *(python, "-m", "deploy.local.kept_ray", "start", "--head", "--block"),
         "--node-ip-address=127.0.0.1",
         f"--port={head.port}",
         "--dashboard-host=127.0.0.1",
@@ -80,7 +93,15 @@ def node_environment(head: RayHead) -> dict[str, str]:
         "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": "0",
         # Ray's default of 15 halves throughput on a busy machine.
         "RAY_worker_niceness": "0",
-        # Workers outlive a dead head process for this long.
+        # Workers outlive a dead GCS for this long; one that comes back knows what it knew.
         "RAY_gcs_rpc_server_reconnect_timeout_s": "600",
+        "RAY_gcs_storage": "rocksdb",
+        GCS_STORE_VARIABLE: str(head.gcs_store),
         "RAY_USAGE_STATS_ENABLED": "0",
     }
+
+
+def may_restart_gcs(restarts: Sequence[float], *, now: float) -> bool:
+    """Tell whether a GCS that died may be started again; times are seconds of one clock."""
+    recent = [at for at in restarts if now - at < GCS_RESTARTS_WINDOW_S]
+    return len(recent) < GCS_RESTARTS_MAX

@@ -47,7 +47,7 @@ def steady_load(
 ) -> Iterator[SteadyLoad]:
     """Run clients beside the body; they end with it, after their last answer."""
     load, over = SteadyLoad(), threading.Event()
-    body = {"model": model, "prompt": "Hello", "max_tokens": max_tokens, "stream": True}
+    body = _body(model, max_tokens)
     threads = [
         threading.Thread(target=_client, args=(api_url, body, load, over)) for _ in range(clients)
     ]
@@ -66,6 +66,16 @@ def _client(api_url: str, body: dict[str, object], load: SteadyLoad, over: threa
         while not over.is_set():
             load.outcomes.append(_ask(client, body))
             time.sleep(_PAUSE_S)
+
+
+def stream_once(api_url: str, *, model: str, max_tokens: int) -> Outcome:
+    """Stream one answer; how long it may take in all is up to its server."""
+    with httpx.Client(base_url=api_url, timeout=_TIMEOUT_S) as client:
+        return _ask(client, _body(model, max_tokens))
+
+
+def _body(model: str, max_tokens: int) -> dict[str, object]:
+    return {"model": model, "prompt": "Hello", "max_tokens": max_tokens, "stream": True}
 
 
 def _ask(client: httpx.Client, body: dict[str, object]) -> Outcome:

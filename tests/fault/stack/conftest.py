@@ -1,20 +1,36 @@
-"""One stack with two replicas of the default model for all fault tests."""
+"""One stack with two replicas of a device that only takes time, for all fault tests."""
 
+import json
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
-from libs.testing.local_stack import LocalStack, local_stack, wait_until
+from libs.testing.local_stack import LocalStack, local_stack
+from libs.testing.stack_inside import StackInside
 
-LOAD_TIMEOUT_S = 240.0
-"""How long a second engine may take to load beside a first one on two cores."""
+MODELS = """
+models:
+  - name: simulated
+    device: simulated
+    engine: {max_model_len: 2048, max_num_seqs: 16}
+    scaling: {min: 2, max: 3}
+    simulation: {step_time_s: 0.05}
+"""
+"""Steps slow enough that one stream can last longer than a minute."""
 
 
 @pytest.fixture(scope="session")
-def stack() -> Iterator[LocalStack]:
-    """Return a running stack whose model is held at two replicas."""
-    with local_stack() as running:
-        done = running.sluice("scale", "smollm2", "2")
-        assert done.code == 0, done.err
-        wait_until(lambda: len(running.ready()) == 2, timeout_s=LOAD_TIMEOUT_S, what="two replicas")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
+    """Return a running stack with two ready replicas."""
+    models: Path = tmp_path_factory.mktemp("models") / "models.yaml"
+    models.write_text(MODELS)
+    with local_stack("--models", str(models)) as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def inside(stack: LocalStack) -> StackInside:
+    """Return the way into it that a recovery can be timed by."""
+    stack_id = json.loads((stack.var / "stack.json").read_text())["stack_id"]
+    return StackInside(stack=stack, stack_id=stack_id)

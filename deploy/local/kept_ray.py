@@ -1,0 +1,76 @@
+"""Run `ray start --head --block` with one difference: a GCS that dies is started again.
+
+Ray's own program ends the whole node, its replicas included, as soon as any of its processes has
+died. But the GCS keeps what it knows on disk (`gcs_storage=rocksdb`), workers wait for it for ten
+minutes, and no request passes it: so it alone comes back, and everything else goes on.
+
+Run it with the words of `ray`: `python -m deploy.local.kept_ray start --head --block ...`.
+Source: ray 2.60, `start` in ray/scripts/scripts.py and `Node` in ray/_private/node.py; ADR-0010.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from ray._private import node as ray_node
+from ray._private.ray_constants import PROCESS_TYPE_GCS_SERVER
+from ray._private.services import start_ray_process
+from ray.scripts.scripts import main as ray_command
+
+from deploy.local.ray_head import GCS_STORE_VARIABLE, may_restart_gcs
+
+_log = logging.getLogger(__name__)
+
+_Dead = list[tuple[str, subprocess.Popen[bytes]]]
+
+
+class KeptNode(ray_node.Node):
+    """A node whose GCS may die.
+
+    `ray start --block` asks once a second for the processes that have died, and ends the node when
+    there are any: a GCS that was started again is not among them.
+    """
+
+    _gcs_restarts: tuple[float, ...] = ()
+
+    def dead_processes(self) -> _Dead:
+        """Return what has died; a dead GCS is started again instead, unless it dies too often."""
+        dead: _Dead = super().dead_processes()
+        return [(kind, died) for kind, died in dead if not self._is_restarted(kind, died)]
+
+    def _is_restarted(self, kind: str, died: subprocess.Popen[bytes]) -> bool:
+        now = time.monotonic()
+        if kind != PROCESS_TYPE_GCS_SERVER or not may_restart_gcs(self._gcs_restarts, now=now):
+            return False
+        self._gcs_restarts = (*self._gcs_restarts, now)
+        self.all_processes[kind] = [
+            start_ray_process(
+                died.args,
+                kind,
+                fate_share=self.kernel_fate_share,
+                stdout_file=subprocess.DEVNULL,  # it writes its own log files
+                stderr_file=subprocess.DEVNULL,
+            )
+        ]
+        _log.warning("the GCS ended with code %s and was started again", died.returncode)
+        return True
+
+
+def main() -> None:
+    """Start the node as `ray start` does; it never takes over what an earlier node had stored."""
+    logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s")
+    store = Path(os.environ[GCS_STORE_VARIABLE])
+    shutil.rmtree(store, ignore_errors=True)
+    store.mkdir(parents=True, mode=0o700)
+    ray_node.Node = KeptNode
+    sys.exit(ray_command())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,106 @@
+"""Everything beside the byte path is dead for a minute: no stream notices, and all comes back."""
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+
+from libs.testing.local_stack import LocalStack, wait_until
+from libs.testing.stack_inside import Part, StackInside
+from libs.testing.steady_load import steady_load, stream_once
+
+MODEL = "simulated"
+PARTS = (Part.NATS, Part.ROUTER_CONFIG, Part.AUTOSCALER, Part.GCS)
+DEAD_S = 60.0
+BACK_S = 10.0
+SPANNING_TOKENS = 1700
+"""At 0.05 s a step this stream begins before the first kill and ends after the return."""
+
+START_TIMEOUT_S = 180.0
+
+
+@contextmanager
+def nobody_restarts_anything(inside: StackInside) -> Iterator[None]:
+    """Hold still whoever would start a dead part again: supervisord, and the Ray node's program."""
+    found = (inside.pid_of(part) for part in (Part.SUPERVISOR, Part.RAY))
+    nurses = [pid for pid in found if pid is not None]
+    assert len(nurses) == 2
+    for pid in nurses:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        for pid in nurses:
+            os.kill(pid, signal.SIGCONT)
+
+
+def kill_all_and_wait(inside: StackInside) -> None:
+    """Kill one part after the other; the last of them stays dead for the whole time."""
+    for part in PARTS:
+        pid = inside.pid_of(part)
+        assert pid is not None, f"{part} does not run"
+        os.kill(pid, signal.SIGKILL)
+        time.sleep(0.5)
+    dead_since = time.monotonic()
+    while time.monotonic() - dead_since < DEAD_S:
+        assert [part for part in PARTS if inside.pid_of(part) is not None] == []
+        time.sleep(2)
+
+
+def test_a_minute_without_nats_router_config_autoscaler_and_gcs_costs_no_stream(
+    stack: LocalStack, inside: StackInside
+) -> None:
+    """Short streams and streams that span it all arrive whole; then a scale by hand works."""
+    before = inside.look()
+
+    with (
+        steady_load(stack.api_url, model=MODEL, clients=4) as load,
+        ThreadPoolExecutor(max_workers=2) as pool,
+    ):
+        spanning = [
+            pool.submit(stream_once, stack.api_url, model=MODEL, max_tokens=SPANNING_TOKENS)
+            for _ in range(2)
+        ]
+        wait_until(lambda: len(load.outcomes) > 8, timeout_s=30, what="some answers")
+        with nobody_restarts_anything(inside):
+            kill_all_and_wait(inside)
+            served_meanwhile = len(load.outcomes)
+            returned_at = time.time()
+        wait_until(
+            lambda: inside.is_whole(since=returned_at) and inside.pid_of(Part.GCS) is not None,
+            timeout_s=BACK_S,
+            what="all of them to come back",
+        )
+        after = inside.look()
+        done = stack.sluice("scale", MODEL, "3")
+        wait_until(
+            lambda: inside.is_whole(since=returned_at, replicas=3),
+            timeout_s=START_TIMEOUT_S,
+            what="a third replica",
+        )
+        whole = [each.result().whole for each in spanning]
+
+    assert done.code == 0, done.err
+    assert served_meanwhile > 100
+    assert load.failed() == []
+    assert whole == [True, True]
+    assert after.leases == before.leases
+    assert before.routing is not None
+    assert after.routing is not None
+    assert after.routing.haproxy_pid == before.routing.haproxy_pid
+    assert after.routing.reloads == 0
+
+
+def test_after_that_the_status_is_whole(stack: LocalStack, inside: StackInside) -> None:
+    """Every process runs, nothing is degraded, and back under the autoscaler it has two."""
+    began_at = time.time()
+    stack.sluice("scale", MODEL, "auto")
+    wait_until(lambda: inside.is_whole(since=began_at), timeout_s=90, what="two replicas again")
+
+    status = stack.status()
+
+    assert status["routing"]["degraded"] == ""
+    assert {each["state"] for each in status["processes"]} == {"RUNNING"}
+    assert [(each["target"], each["ready"]) for each in status["models"]] == [(2, 2)]

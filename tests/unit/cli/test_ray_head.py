@@ -1,0 +1,47 @@
+"""How a stack's Ray node is started, and how often its GCS may be started again."""
+
+from pathlib import Path
+
+from deploy.local.ray_head import (
+    GCS_RESTARTS_MAX,
+    GCS_RESTARTS_WINDOW_S,
+    RayHead,
+    may_restart_gcs,
+    node_environment,
+    start_command,
+)
+
+HEAD = RayHead(
+    port=1,
+    dashboard_port=2,
+    client_port=3,
+    agent_port=4,
+    temp_dir=Path("/run/x/ray"),
+    token_file=Path("/run/x/token"),
+    object_store_bytes=5,
+)
+
+
+def test_a_gcs_that_dies_now_and_then_is_started_again() -> None:
+    """Restarts that lie further back than the window are forgotten."""
+    long_ago = [float(at) for at in range(100)]
+
+    assert may_restart_gcs([], now=0.0)
+    assert may_restart_gcs(long_ago, now=100.0 + GCS_RESTARTS_WINDOW_S)
+
+
+def test_a_gcs_that_dies_again_and_again_is_given_up() -> None:
+    """Then the node ends, and whoever supervises it starts a new one."""
+    just_before = [10.0] * GCS_RESTARTS_MAX
+
+    assert may_restart_gcs(just_before[1:], now=11.0)
+    assert not may_restart_gcs(just_before, now=11.0)
+
+
+def test_the_store_of_the_gcs_lies_beside_rays_session() -> None:
+    """It goes with the run folder, and Ray's own folder holds nothing that Ray does not know."""
+    environment = node_environment(HEAD)
+
+    assert environment["RAY_gcs_storage_path"] == "/run/x/ray-gcs"
+    assert environment["RAY_gcs_storage"] == "rocksdb"
+    assert "deploy.local.kept_ray" in start_command(HEAD, python="python3")
