@@ -17,10 +17,17 @@ from libs.contracts.lease import ReplicaLease
 from libs.contracts.model_spec import ModelSpec
 from libs.contracts.reports import DemandReport, LoadReport, RoutingStatus
 from libs.contracts.targets import DecidedTarget, ManualTarget
-from libs.contracts.tenant import Tenant
+from libs.contracts.tenant import OpenToAll, Tenant
 
 Record = (
-    ReplicaLease | ModelSpec | Tenant | ManualTarget | DecidedTarget | RoutingStatus | LeaderClaim
+    ReplicaLease
+    | ModelSpec
+    | Tenant
+    | OpenToAll
+    | ManualTarget
+    | DecidedTarget
+    | RoutingStatus
+    | LeaderClaim
 )
 """What a key-value bucket holds."""
 

@@ -4,7 +4,7 @@
 | -------- | ----------------- | ------------------------ |
 | lease    | KV `replicas`     | `<model>.<replica_id>`   |
 | model    | KV `models`       | `<model>`                |
-| tenant   | KV `tenants`      | `<tenant>`               |
+| tenant   | KV `tenants`      | `<tenant>`, `access.open` |
 | target   | KV `targets`      | `manual.<model>`, `decided.<model>` |
 | leader   | KV `leaders`      | `<service>`              |
 | routing  | KV `routing`      | `<edge_id>`              |

@@ -2,7 +2,8 @@
 
 A key itself is shown once to a person and stored nowhere: what is kept is its SHA-256.
 A tenant without a key is revoked. Its record stays, because it says more than its absence would:
-a bucket that is empty may have lost its content, one with a revoked tenant says that nobody is left.
+an empty bucket may have lost its content, one with a revoked tenant says that nobody is left.
+Revoking therefore never opens an edge; `OpenToAll` does, while no tenant has a key.
 """
 
 from __future__ import annotations
@@ -24,6 +25,9 @@ TENANTS_MAX: Final = 1000
 KEYS_PER_TENANT_MAX: Final = 8
 REQUESTS_PER_MINUTE_MAX: Final = 1_000_000
 CONCURRENT_REQUESTS_MAX: Final = 100_000
+
+OPEN_TO_ALL_KEY: Final = "access.open"
+"""Where `OpenToAll` is kept; no tenant can have that name."""
 
 _KEY_HASH: Final = re.compile(r"[0-9a-f]{64}")
 
@@ -70,6 +74,14 @@ class Tenant:
     def is_revoked(self) -> bool:
         """Whether no key of this tenant counts."""
         return not self.key_hashes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenToAll:
+    """A person's word that requests need no key while no tenant has one."""
+
+    declared_at: float
+    schema: Literal["tenant.open.v1"] = "tenant.open.v1"
 
 
 def key_hash(key: str) -> KeyHash:

@@ -41,9 +41,7 @@ st.register_type_strategy(
     st.builds(
         Tenant,
         name=NAMES,
-        key_hashes=st.lists(
-            st.from_regex(r"[0-9a-f]{64}", fullmatch=True), max_size=2
-        ).map(tuple),
+        key_hashes=st.lists(st.from_regex(r"[0-9a-f]{64}", fullmatch=True), max_size=2).map(tuple),
         requests_per_minute=st.none() | st.integers(1, 1000),
         concurrent_requests=st.none() | st.integers(1, 1000),
         priority=st.sampled_from(Priority),
