@@ -4,6 +4,8 @@
 HAProxy reads both, and the map files, from one directory: file names in them are relative to it.
 
 `models.map` holds `<model or alias> <pool>:<model>`; `listing.map` holds the answer to /v1/models.
+`tenants.map` holds `access open` or `access keys`, and for the hash of each key
+`<tenant>:<requests per minute>:<concurrent requests>:<priority>`, where 0 means no limit.
 """
 
 from __future__ import annotations
@@ -15,16 +17,45 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Final
 
+from libs.contracts.exposure import Listener
+from libs.haproxy.body_reader import READER_BUSY, SPARE_BYTES
 from libs.haproxy.commands import ServerSpec
-from libs.haproxy.replies import REPLIES, http_errors
-from libs.haproxy.template import API, CARD, DEFAULTS, GLOBAL, LOG_FORMAT, STATS, logical_lines
+from libs.haproxy.hold import HOLD_FILE, HOLD_RULE, HOLD_SCRIPT, HoldLimits, hold_load
+from libs.haproxy.replies import REPLIES, REQUEST_TIMEOUT, http_errors
+from libs.haproxy.template import (
+    API,
+    CARD,
+    DEFAULTS,
+    GLOBAL,
+    GRANT,
+    LOG_FORMAT,
+    POOL_DEFAULTS,
+    ROUTE,
+    STATS,
+    TENANTS,
+    logical_lines,
+)
 
 BUFFER_BYTES: Final = 262_144
-"""How much of a body HAProxy sees: a `model` beyond about 260 kB is not found."""
+"""What holds one request; a larger body goes through the body reader (`body_reader.py`)."""
+
+HEADER_BYTES_MAX: Final = 32 * 1024
+"""Larger headers get 431; they share the buffer with the body."""
+
+WHOLE_BODY_BYTES: Final = BUFFER_BYTES - SPARE_BYTES
+"""The largest body that the edge reads itself."""
 
 MODELS_MAP: Final = "models.map"
 LISTING_MAP: Final = "listing.map"
 LISTING_KEY: Final = "models"
+TENANTS_MAP: Final = "tenants.map"
+ACCESS_KEY: Final = "access"
+ACCESS_OPEN: Final = "open"
+ACCESS_KEYS_ONLY: Final = "keys"
+TENANTS_TRACKED_MAX: Final = 4096
+"""Tenants whose requests are counted at once, with room for those that left a minute ago."""
+
+CERTIFICATE_FILE: Final = "certificate.pem"
 BASE_FILE: Final = "base.cfg"
 POOLS_FILE: Final = "pools.cfg"
 
@@ -49,14 +80,22 @@ INFERENCE_PATHS: Final = (
 )
 """What reaches a replica; every other path is answered by the edge, most of them with 404."""
 
+TLS: Final = f" ssl crt {CERTIFICATE_FILE} ssl-min-ver TLSv1.2 alpn h2,http/1.1"
+
+BOUND_PERCENT: Final = 150
+
 _PLACEHOLDER: Final = re.compile(r"<([a-z_:]+)>")
 
 
 class Balance(StrEnum):
-    """How a pool chooses among its servers."""
+    """How a pool chooses among its servers.
+
+    ROUND_ROBIN is no model's policy: it is what measurements compare the others with.
+    """
 
     LEAST_LOADED = "least_loaded"
     PREFIX = "prefix"
+    ROUND_ROBIN = "round_robin"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,12 +103,18 @@ class EdgeConfig:
     """Everything that `base.cfg` depends on.
 
     Attributes:
+        encrypted: the API speaks TLS with `certificate.pem`: certificate, chain and key.
         stats_port: where Prometheus finds metrics, on loopback; None for nowhere.
         connections_max: open connections; needs twice as many file descriptors.
         queue_timeout_s: the longest wait for a free server, then 503 with Retry-After.
+        holds: how requests wait for a pool that has no server; None refuses them at once.
         response_timeout_s: the longest wait for a first byte, and between two of them.
         hard_stop_after_s: how long an old HAProxy may finish its streams after a reload.
+        request_timeout_s: how long headers may take, and a body that fits the buffer.
+        body_timeout_s: how long a larger body may take.
+        client_timeout_s: how long a client may leave unread what it asked for.
         body_bytes_max: larger requests get 413.
+        large_bodies_max: requests at once whose body does not fit the buffer; the others wait.
         prefix_bytes: how much of a body decides about the server in a prefix pool.
         trace_ratio: share of requests that are traced, 0 to 1.
     """
@@ -78,25 +123,47 @@ class EdgeConfig:
     span_socket: Path
     host: str
     port: int
+    encrypted: bool = False
     stats_port: int | None
     threads: int = 1
     connections_max: int = 4000
     queue_timeout_s: int = 10
+    holds: HoldLimits | None = None
     response_timeout_s: int = 600
     hard_stop_after_s: int = 1800
     retry_after_s: int = 2
+    request_timeout_s: int = 10
+    body_timeout_s: int = 60
+    client_timeout_s: int = 300
     body_bytes_max: int = 8 * 1024 * 1024
+    large_bodies_max: int = 16
     prefix_bytes: int = 1024
     trace_ratio: float = 1.0
+
+    @property
+    def large_socket(self) -> Path:
+        """Where the body reader takes requests."""
+        return self.admin_socket.with_name("large.sock")
+
+    @property
+    def read_socket(self) -> Path:
+        """Where the body reader brings them back."""
+        return self.admin_socket.with_name("read.sock")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PoolConfig:
-    """One pool with the servers that are in it from the start."""
+    """One pool with the servers that are in it from the start.
+
+    Attributes:
+        bound_percent: where a prefix chooses, a server with so much of its fair share of the
+            requests is passed over; 100 is the share itself, more keeps more prefixes in place.
+    """
 
     name: str
     balance: Balance
     servers: tuple[ServerSpec, ...] = ()
+    bound_percent: int = BOUND_PERCENT
 
 
 def render_base(config: EdgeConfig) -> str:
@@ -108,11 +175,18 @@ def render_base(config: EdgeConfig) -> str:
     sections = (
         logical_lines(GLOBAL),
         [*logical_lines(DEFAULTS), *errors],
-        logical_lines(API),
+        logical_lines(POOL_DEFAULTS),
+        logical_lines(API.replace("<route>\n", ROUTE)),
+        logical_lines(TENANTS),
         logical_lines(STATS) if config.stats_port is not None else [],
     )
     text = "\n".join("\n".join(lines) + "\n" for lines in sections if lines)
     return _fill(text, values)
+
+
+def render_scripts(config: EdgeConfig) -> dict[str, str]:
+    """Render the Lua files that the base loads, by file name."""
+    return {HOLD_FILE: HOLD_SCRIPT} if config.holds else {}
 
 
 def render_pools(pools: tuple[PoolConfig, ...]) -> str:
@@ -127,37 +201,63 @@ def render_map(entries: tuple[tuple[str, str], ...]) -> str:
 
 def _pool(pool: PoolConfig) -> str:
     lines = (
-        f"backend {pool.name} from sluice",
-        *_balance(pool.balance),
+        f"backend {pool.name} from pool",
+        *_balance(pool),
         *(f"server {server.name} {server.keywords()}" for server in pool.servers),
     )
     return "\n    ".join(lines) + "\n"
 
 
-def _balance(balance: Balance) -> tuple[str, ...]:
+def _balance(pool: PoolConfig) -> tuple[str, ...]:
     """Prefix pools send a key to one server until that has half more than its share."""
-    if balance is Balance.LEAST_LOADED:
-        return ("balance leastconn",)
-    return ("balance hash var(txn.affinity)", "hash-type consistent", "hash-balance-factor 150")
+    match pool.balance:
+        case Balance.LEAST_LOADED:
+            return ("balance leastconn",)
+        case Balance.ROUND_ROBIN:
+            return ("balance roundrobin",)
+        case Balance.PREFIX:
+            key = "balance hash var(txn.affinity)"
+            return (key, "hash-type consistent", f"hash-balance-factor {pool.bound_percent}")
 
 
 def _values(config: EdgeConfig) -> dict[str, str]:
     numbers = (
         "host port stats_port threads connections_max queue_timeout_s response_timeout_s"
         " hard_stop_after_s body_bytes_max prefix_bytes admin_socket span_socket"
+        " request_timeout_s client_timeout_s large_bodies_max large_socket read_socket"
     )
     return {
         **{f"reply:{name}": f"http-request return {r.render()}" for name, r in REPLIES.items()},
         **{name: str(getattr(config, name)) for name in numbers.split()},
+        "error:reader_busy": f"http-error {READER_BUSY.render()}",
+        "answer:request_timeout": f"http-response return {REQUEST_TIMEOUT.render()}",
+        "header_bytes_max": str(HEADER_BYTES_MAX),
+        "whole_body_bytes": str(WHOLE_BODY_BYTES),
+        "tls": TLS if config.encrypted else "",
+        "hold_load": hold_load(config.holds) if config.holds else "# No request is held.",
+        "hold_rule": HOLD_RULE if config.holds else "# No request is held.",
         "sampled_per_million": str(round(config.trace_ratio * 1_000_000)),
         "buffer_bytes": str(BUFFER_BYTES),
         "inference_paths": " ".join(INFERENCE_PATHS),
         "models_map": MODELS_MAP,
         "listing_map": LISTING_MAP,
         "listing_key": LISTING_KEY,
+        "tenants_map": TENANTS_MAP,
+        "tenants_tracked_max": str(TENANTS_TRACKED_MAX),
+        "access_key": ACCESS_KEY,
+        "is_open": _is_open(config),
+        "grant": GRANT,
         "card": CARD,
         "log_format": ",".join(LOG_FORMAT),
     }
+
+
+def _is_open(config: EdgeConfig) -> str:
+    """Return when no key is needed: beyond loopback never, whatever the map says."""
+    listener = Listener(host=config.host, encrypted=config.encrypted)
+    if not listener.may_be_open:
+        return "{ always_false }"
+    return f"{{ var(txn.access) -m str {ACCESS_OPEN} }}"
 
 
 def _fill(text: str, values: Mapping[str, str]) -> str:

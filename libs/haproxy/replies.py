@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Final
 
 _SERVER_ERRORS_FROM: Final = 500
+_KINDS: Final[Mapping[int, str]] = {429: "requests"}
 _ASKED_MODEL: Final = "%[var(txn.model),bytes(0,256),json(utf8s)]"
 
 
@@ -38,7 +39,9 @@ class ErrorReply:
         )
 
     def _body(self) -> str:
-        kind = "server_error" if self.status >= _SERVER_ERRORS_FROM else "invalid_request_error"
+        kind = _KINDS.get(self.status, "invalid_request_error")
+        if self.status >= _SERVER_ERRORS_FROM:
+            kind = "server_error"
         error = {"message": self.message, "type": kind, "param": self.param, "code": self.code}
         return json.dumps({"error": error}, separators=(",", ":"))
 
@@ -57,8 +60,39 @@ REPLIES: Final[Mapping[str, ErrorReply]] = {
         message="Use POST for this path.",
         headers=("Allow POST",),
     ),
+    "access_unknown": ErrorReply(
+        status=503,
+        code="starting",
+        message="The edge does not know yet who may ask; try again.",
+        headers=("Retry-After 1",),
+    ),
+    "invalid_key": ErrorReply(
+        status=401,
+        code="invalid_api_key",
+        message="The API key is missing or wrong: send the header `Authorization: Bearer KEY`.",
+        headers=("WWW-Authenticate Bearer",),
+    ),
+    "too_many_at_once": ErrorReply(
+        status=429,
+        code="concurrency_limit_exceeded",
+        message="The tenant `%[var(txn.tenant)]` has %[var(txn.concurrent_max)] requests under"
+        " way, which is its limit; try again when one has ended.",
+        headers=("Retry-After 1",),
+    ),
+    "too_many_a_minute": ErrorReply(
+        status=429,
+        code="rate_limit_exceeded",
+        message="The tenant `%[var(txn.tenant)]` has sent %[var(txn.rate_max)] requests within a"
+        " minute, which is its limit; try again later.",
+        headers=("Retry-After %[int(60),div(txn.rate_max),add(1)]",),
+    ),
     "length_required": ErrorReply(
         status=411, code="length_required", message="Send the body with a Content-Length."
+    ),
+    "headers_too_large": ErrorReply(
+        status=431,
+        code="headers_too_large",
+        message="The headers are larger than <header_bytes_max> bytes.",
     ),
     "too_large": ErrorReply(
         status=413,
@@ -68,8 +102,8 @@ REPLIES: Final[Mapping[str, ErrorReply]] = {
     "no_model": ErrorReply(
         status=400,
         code="model_required",
-        message="No `model` found: send a JSON object with a string `model` within its first"
-        " 250 kB, or the header x-model.",
+        message="No `model` found: send a JSON object with a string `model`, or the header x-model,"
+        " or use the path /models/NAME/v1/.",
         param="model",
     ),
     "unknown_model": ErrorReply(
@@ -82,14 +116,17 @@ REPLIES: Final[Mapping[str, ErrorReply]] = {
 """What rules of the configuration answer."""
 
 
+REQUEST_TIMEOUT: Final = ErrorReply(
+    status=408, code="request_timeout", message="The request did not arrive in time."
+)
+
+
 def http_errors(*, retry_after_s: int) -> tuple[ErrorReply, ...]:
     """Return an answer for every error that HAProxy itself may have to report."""
     return (
         ErrorReply(status=400, code="bad_request", message="The request is malformed."),
         ErrorReply(status=403, code="forbidden", message="The request is not allowed."),
-        ErrorReply(
-            status=408, code="request_timeout", message="The request did not arrive in time."
-        ),
+        REQUEST_TIMEOUT,
         ErrorReply(status=413, code="request_too_large", message="The request is too large."),
         ErrorReply(status=500, code="internal_error", message="The edge failed."),
         ErrorReply(

@@ -16,6 +16,7 @@ global
     stats timeout 30s
     tune.bufsize <buffer_bytes>
     hard-stop-after <hard_stop_after_s>s
+    <hold_load>
     log "<span_socket>" len 8192 format raw local0
 """
 
@@ -34,32 +35,67 @@ defaults sluice
     http-reuse always
     option httpchk GET /health
     timeout connect 2s
-    timeout client 3600s
+    # How long a client may leave unread what it asked for; waiting for an answer is not counted.
+    timeout client <client_timeout_s>s
     timeout server <response_timeout_s>s
     timeout queue <queue_timeout_s>s
-    timeout http-request 10s
+    timeout http-request <request_timeout_s>s
     timeout http-keep-alive 60s
+"""
+
+POOL_DEFAULTS: Final = """
+defaults pool from sluice
+    # A request that finds no usable server waits for one; the limits are the script's.
+    # Here and not in a frontend: only within a pool HAProxy listens for a client that leaves.
+    <hold_rule>
 """
 
 API: Final = r"""
 frontend api from sluice
-    bind <host>:<port>
+    bind <host>:<port><tls>
     log global
     log-format '<log_format>'
 
     # What the edge answers itself.
     http-request set-log-level silent
     acl inference path <inference_paths>
+    # `/models/<name>/v1/...`: the model's name leads, a replica sees the rest.
+    acl by_path path_reg ^/models/.+/v1/[a-z_]+(/[a-z_]+)?$
+    http-request set-var(txn.named) path,regsub(^/models/,),regsub(/v1/[a-z_/]+$,),url_dec
+        if by_path
+    http-request replace-path ^/models/.+(/v1/[a-z_]+(/[a-z_]+)?)$ \1 if by_path
+    acl named var(txn.named) -m found
     acl one_model path_beg /v1/models/
     http-request return status 200 content-type application/json string '{"status":"ok"}'
         if METH_GET { path /health }
+
+    # Who asks. While nobody ever said who may, nobody is let in; a replica never sees a key.
+    # What begins with x-sluice- replicas trust, so only the edge writes it.
+    http-request del-header x-sluice- -m beg
+    http-request set-var(txn.access) str(<access_key>),map_str(<tenants_map>)
+    http-request set-var(txn.grant) req.fhdr(authorization),regsub('^Bearer +','',i),<grant>
+    http-request set-var(txn.grant) req.fhdr(x-api-key),<grant> unless { var(txn.grant) -m found }
+    http-request del-header authorization
+    http-request del-header x-api-key
+    <reply:access_unknown> unless { var(txn.access) -m found }
+    <reply:invalid_key> unless <is_open> or { var(txn.grant) -m found }
+    http-request set-var(txn.tenant) var(txn.grant),field(1,:) if { var(txn.grant) -m found }
+    http-request set-header x-sluice-tenant %[var(txn.tenant)] if { var(txn.tenant) -m found }
+
+    # What the edge answers whoever may ask.
     http-request return status 200 content-type application/json
-        lf-string %[str(<listing_key>),map_str(<listing_map>)] if METH_GET { path /v1/models }
+        lf-string %[str(<listing_key>),map_str(<listing_map>)]
+        if METH_GET { path /v1/models } !named
     http-request set-var(txn.model) path,regsub(^/v1/models/,),url_dec if one_model
-    http-request set-var(txn.route) var(txn.model),map_str(<models_map>) if one_model
+    http-request set-var(txn.model) var(txn.named) if named
+    <reply:unknown_model> if { var(txn.model) -m reg [[:cntrl:]] }
+    http-request set-var(txn.route) var(txn.model),map_str(<models_map>) if METH_GET
     http-request return status 200 content-type application/json lf-string '<card>'
-        if METH_GET one_model { var(txn.route) -m found }
-    <reply:unknown_model> if METH_GET one_model
+        if METH_GET one_model !named { var(txn.route) -m found }
+    http-request return status 200 content-type application/json
+        lf-string '{"object":"list","data":[<card>]}'
+        if METH_GET named { path /v1/models } { var(txn.route) -m found }
+    <reply:unknown_model> if METH_GET one_model or METH_GET named { path /v1/models }
     <reply:use_get> if one_model or { path /health /v1/models }
     <reply:unknown_path> unless inference
     <reply:use_post> unless METH_POST
@@ -87,17 +123,69 @@ frontend api from sluice
     http-after-response set-header x-sluice-trace-id %[var(txn.trace_id)]
         if { var(txn.trace_id) -m found }
 
+    # Who asks too much. A refused request counts in no minute; class -1 leaves a queue first.
+    acl tenant_known var(txn.tenant) -m found
+    http-request set-var(txn.rate_max) var(txn.grant),field(2,:),add(0) if tenant_known
+    http-request set-var(txn.concurrent_max) var(txn.grant),field(3,:),add(0) if tenant_known
+    http-request track-sc1 var(txn.tenant) table tenants if tenant_known
+    <reply:too_many_at_once> if { var(txn.concurrent_max) -m int gt 0 }
+        { sc_conn_cur(1),sub(txn.concurrent_max) gt 0 }
+    <reply:too_many_a_minute> if { var(txn.rate_max) -m int gt 0 }
+        { sc_gpc0_rate(1),sub(txn.rate_max) ge 0 }
+    http-request sc-inc-gpc0(1) if tenant_known
+    http-request set-priority-class var(txn.grant),field(4,:),add(0) if tenant_known
+
     # Limits: a chunked body has no length that could be checked.
+    <reply:headers_too_large> if { req.hdrs,length gt <header_bytes_max> }
     <reply:length_required> unless { req.hdr(content-length) -m found }
     <reply:too_large> if { req.body_size gt <body_bytes_max> }
 
-    # The model: the body's word counts, the header only where HAProxy cannot see one.
-    # The replica compares x-sluice-model with what it reads itself, and refuses a difference.
-    http-request del-header x-sluice- -m beg
-    http-request wait-for-body time 10s
-    http-request set-var(txn.model) req.body,json_query('$.model')
+    # A body that does not fit the buffer goes to the body reader, which waits for all of it and
+    # comes back to the frontend `read`.
+    acl large req.body_size gt <whole_body_bytes>
+    http-request set-header x-sluice-named %[var(txn.named)] if large named
+    http-request set-header x-sluice-priority %[var(txn.grant),field(4,:)] if large tenant_known
+    http-request allow if large
+
+    # The model: the path's word counts, then the body's, then the header's.
+    http-request wait-for-body time <request_timeout_s>s
+    http-request set-var(txn.model) req.body,json_query('$.model') unless named
     http-request set-var(txn.model) req.hdr(x-model) unless { var(txn.model) -m found }
+<route>
+    use_backend large if large
+    use_backend %[var(txn.pool)]
+
+frontend read from sluice
+    bind "unix@<read_socket>" mode 600
+    log global
+    http-request set-log-level silent
+    http-request set-var(txn.model) req.hdr(x-sluice-named)
+    http-request set-var(txn.model) req.hdr(x-sluice-body-model)
+        unless { var(txn.model) -m found }
+    http-request set-var(txn.model) req.hdr(x-model) unless { var(txn.model) -m found }
+    http-request set-priority-class req.hdr(x-sluice-priority),add(0)
+        if { req.hdr(x-sluice-priority) -m found }
+    http-request del-header x-sluice-named
+    http-request del-header x-sluice-body-model
+    http-request del-header x-sluice-priority
+    http-request wait-for-body time <request_timeout_s>s at-least <prefix_bytes>
+<route>
+    use_backend %[var(txn.pool)]
+
+backend large from sluice
+    # The body reader's `maxconn` bounds its memory; its requests are whole only there.
+    retry-on conn-failure
+    <error:reader_busy>
+    # Said here again, a client that still sends is cut off; it would keep the place otherwise.
+    <answer:request_timeout> if { status 408 }
+    server reader "unix@<large_socket>" maxconn <large_bodies_max>
+"""
+
+ROUTE: Final = r"""
+    # A name with control characters would become a header of its own.
+    # The replica compares x-sluice-model with what it reads itself, and refuses a difference.
     <reply:no_model> unless { var(txn.model) -m found }
+    <reply:unknown_model> if { var(txn.model) -m reg [[:cntrl:]] }
     http-request set-var(txn.route) var(txn.model),map_str(<models_map>)
     <reply:unknown_model> unless { var(txn.route) -m found }
     http-request set-header x-sluice-model %[var(txn.model)]
@@ -108,7 +196,13 @@ frontend api from sluice
     http-request set-var(txn.affinity) req.hdr(x-session-id)
     http-request set-var(txn.affinity) req.body,bytes(0,<prefix_bytes>),xxh64,hex
         if { var(txn.pool) -m beg px } !{ var(txn.affinity) -m found }
-    use_backend %[var(txn.pool)]
+"""
+
+TENANTS: Final = """
+backend tenants from sluice
+    # What every tenant does at once and did within a minute, as HAProxy's threads count it.
+    stick-table type string len 64 size <tenants_tracked_max> expire 2m
+        store gpc0_rate(60s),conn_cur
 """
 
 STATS: Final = """
@@ -117,6 +211,9 @@ frontend stats from sluice
     http-request use-service prometheus-exporter if { path /metrics }
     <reply:unknown_path>
 """
+
+GRANT: Final = "sha2(256),hex,lower,map_str(<tenants_map>)"
+"""What a key gives: its tenant and the tenant's limits."""
 
 CARD: Final = (
     '{"id":"%[var(txn.model),json(utf8s)]","object":"model","created":0,'
@@ -138,6 +235,7 @@ LOG_FORMAT: Final = (
     '"bytes_out":%B',
     '"method":"%[var(txn.method)]"',
     '"path":"%[var(txn.path),json(utf8s)]"',
+    '"tenant":"%[var(txn.tenant),json(utf8s)]"',
     '"model":"%[var(txn.owner),json(utf8s)]"',
     '"pool":"%b"',
     '"server":"%s"',

@@ -68,9 +68,12 @@ class FakeHaproxy:
     version: str = "2.8.25"
     servers: dict[tuple[str, str], FakeServer] = field(default_factory=dict)
     maps: dict[str, FakeMap] = field(
-        default_factory=lambda: {"models.map": FakeMap(), "listing.map": FakeMap()}
+        default_factory=lambda: {
+            name: FakeMap() for name in ("models.map", "listing.map", "tenants.map")
+        }
     )
     refused: dict[str, int] = field(default_factory=dict)
+    held: dict[str, int] = field(default_factory=dict)
     dropped_logs: int = 0
 
     def answer(self, text: str) -> str:
@@ -102,6 +105,7 @@ class FakeHaproxy:
             ("show", "servers", "state"): self._show_servers_state,
             ("show", "stat"): self._show_stat,
             ("show", "info"): self._show_info,
+            ("show", "holds"): self._show_holds,
         }
 
     def _add_server(self, words: list[str], _payload: str) -> str:
@@ -232,6 +236,9 @@ class FakeHaproxy:
             for pool in self.pools
         ]
         return _table(_STAT_COLUMNS, rows)
+
+    def _show_holds(self, _words: list[str], _payload: str) -> str:
+        return _table("# pool held", (f"{pool} {count}" for pool, count in self.held.items()))
 
     def _show_info(self, _words: list[str], _payload: str) -> str:
         return (

@@ -13,19 +13,26 @@ from pathlib import Path
 from typing import Final
 
 from libs.haproxy.binary import find_haproxy
+from libs.haproxy.body_reader import READER_FILE, render_reader
 from libs.haproxy.config import (
+    ACCESS_KEY,
+    ACCESS_OPEN,
     BASE_FILE,
     LISTING_MAP,
     MODELS_MAP,
     POOLS_FILE,
+    TENANTS_MAP,
     EdgeConfig,
     PoolConfig,
     render_base,
     render_map,
     render_pools,
+    render_scripts,
 )
 
 START_TIMEOUT_S: Final = 10.0
+EVERYBODY: Final = ((ACCESS_KEY, ACCESS_OPEN),)
+"""The map of tenants of an edge that is open."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +59,7 @@ async def real_haproxy(
     pools: tuple[PoolConfig, ...],
     *,
     routes: tuple[tuple[str, str], ...] = (),
+    tenants: tuple[tuple[str, str], ...] = EVERYBODY,
 ) -> AsyncIterator[RealHaproxy]:
     """Run a HAProxy in the folder of its admin socket while the body runs."""
     folder = config.admin_socket.parent
@@ -60,6 +68,8 @@ async def real_haproxy(
         (POOLS_FILE, render_pools(pools)),
         (MODELS_MAP, render_map(routes)),
         (LISTING_MAP, ""),
+        *render_scripts(config).items(),
+        (TENANTS_MAP, render_map(tenants)),
     ):
         (folder / name).write_text(text)
     async with haproxy_in(folder) as pid:
@@ -68,12 +78,26 @@ async def real_haproxy(
 
 
 @asynccontextmanager
-async def haproxy_in(folder: Path) -> AsyncIterator[int]:
-    """Start a HAProxy from the files of a folder, with nobody's help, and end it at the end."""
+async def real_body_reader(config: EdgeConfig) -> AsyncIterator[RealHaproxy]:
+    """Run the body reader of an edge while the body runs."""
+    folder = config.admin_socket.parent
+    (folder / READER_FILE).write_text(render_reader(config))
+    async with haproxy_in(folder, READER_FILE) as pid:
+        await _wait_for(config.large_socket)
+        yield RealHaproxy(pid=pid, config=config)
+
+
+@asynccontextmanager
+async def haproxy_in(folder: Path, *files: str) -> AsyncIterator[int]:
+    """Start a HAProxy from the files of a folder, with nobody's help, and end it at the end.
+
+    Without names of files it is the edge.
+    """
+    named = (word for file in files or (BASE_FILE, POOLS_FILE) for word in ("-f", file))
     with (folder / "haproxy.log").open("ab") as log:
         running = await asyncio.create_subprocess_exec(
             str(find_haproxy(_named()).path),
-            *("-db", "-C", str(folder), "-f", BASE_FILE, "-f", POOLS_FILE),
+            *("-db", "-C", str(folder), *named),
             stdout=log,
             stderr=log,
         )

@@ -6,16 +6,24 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
+from services.router_config.domain.access import Access
+from services.router_config.domain.certificate import Offered, Unusable
 from services.router_config.domain.model import Observed, PoolName, Routes, Server
 from services.router_config.domain.plan import Action
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PoolDemand:
-    """What waits in front of a pool, and what it turned away since the program started."""
+    """What waits in front of a pool, and what it turned away since the program started.
+
+    Attributes:
+        queued: requests that wait until one of its servers has room.
+        held: requests that wait until it has a server at all.
+    """
 
     pool: PoolName
     queued: int
+    held: int
     refused_count: int
 
 
@@ -104,6 +112,22 @@ class Program(Protocol):
         ...
 
 
+class Certificate(Protocol):
+    """A file with what TLS needs, and a running edge that serves its content."""
+
+    def look(self) -> Offered | Unusable:
+        """Read the file."""
+        ...
+
+    async def serve(self) -> Done | Refused:
+        """Serve what was seen at the last look to new connections; doing it twice is harmless.
+
+        Raises:
+            PeerUnreachableError: the edge does not answer in time.
+        """
+        ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Counters:
     """What outlives every process: counted since the state directory was made.
@@ -125,6 +149,7 @@ class SavedRouting:
     servers: tuple[Server, ...]
     routes: Routes
     listing: str
+    access: Access | None
 
 
 class Memory(Protocol):
@@ -132,6 +157,10 @@ class Memory(Protocol):
 
     def counters(self) -> Counters:
         """Return the counters."""
+        ...
+
+    def restore(self) -> None:
+        """Write again what was saved and has been lost since."""
         ...
 
     def save(self, routing: SavedRouting, counters: Counters) -> None:

@@ -15,8 +15,10 @@ from libs.contracts.events import RoutingApplied, Stamp
 from libs.contracts.ids import EdgeId, EventId
 from libs.telemetry.context import extract
 from libs.telemetry.logging import get_logger
+from services.router_config.domain.drift import DriftKind
 from services.router_config.domain.model import ReloadReason, ServerKey, ServerName
-from services.router_config.domain.plan import Action, Drain, Join, Publish, Retire
+from services.router_config.domain.plan import Action, Admit, Drain, Join, Publish, Retire
+from services.router_config.metrics import Meters
 from services.router_config.outbox import Outbox
 from services.router_config.ports import Done, Outcome, Pending
 
@@ -61,12 +63,14 @@ class Recorder:
         *,
         edge_id: EdgeId,
         new_event_id: Callable[[], EventId],
+        meters: Meters,
     ) -> None:
-        """Take where spans and facts go."""
+        """Take where spans, facts and counts go."""
         self._tracer = tracer
         self._outbox = outbox
         self._edge_id = edge_id
         self._new_event_id = new_event_id
+        self._meters = meters
 
     def record(self, change: Change, headers: Mapping[ServerName, Headers]) -> None:
         """Record one change; `headers` carry the trace in which each lease was written."""
@@ -86,6 +90,13 @@ class Recorder:
             self._outbox.post(self._fact(change))
             _log_change(change)
         span.end(_nanoseconds(change.ended_at))
+        self._meters.applied(duration_s=change.ended_at - change.started_at, reload=change.reload)
+
+    def drifted(self, found: Mapping[DriftKind, int]) -> None:
+        """Record that the edge was not as it had been left; nothing if it was."""
+        if found:
+            self._meters.drifted(found)
+            _log.warning("drift_found", **{kind.value: count for kind, count in found.items()})
 
     def _fact(self, change: Change) -> RoutingApplied:
         return RoutingApplied(
@@ -114,6 +125,7 @@ def _log_change(change: Change) -> None:
         draining=_names(change.done, Drain),
         retired=_names(change.done, Retire),
         published=any(isinstance(action, Publish) for action in change.done),
+        admitted=any(isinstance(action, Admit) for action in change.done),
         pending=change.pending,
         reload=tuple(change.reload),
     )

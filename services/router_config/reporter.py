@@ -1,19 +1,23 @@
-"""Reports how the edge stands: demand once a second, status on change and now and then."""
+"""Reports how the edge stands: demand and status on change, and every now and then."""
 
 from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
-from typing import Never, Protocol
+from enum import StrEnum
+from typing import Final, Never, Protocol
 
 from libs.clock import Clock
 from libs.contracts.ids import EdgeId
 from libs.contracts.reports import DemandReport, RoutingStatus
 from libs.telemetry.logging import get_logger
+from services.router_config.domain.access import is_from_before
 from services.router_config.domain.model import Admin, Health, Observed
 from services.router_config.outbox import Outbox
 from services.router_config.ports import EdgeView
 from services.router_config.service import Standing
+
+_FORGOTTEN: Final = "the bus has none, the edge goes on with those it knew"
 
 _log = get_logger(__name__)
 
@@ -28,6 +32,20 @@ class Loop(Protocol):
     async def looked(self) -> None:
         """Wait until the loop has looked again since the last call."""
         ...
+
+    async def holding_changed(self) -> None:
+        """Wait until a pool has begun or ceased to hold requests since the last call."""
+        ...
+
+
+class Degradation(StrEnum):
+    """Which part keeps the edge from being what the bus says."""
+
+    EDGE = "edge"
+    CERTIFICATE = "certificate"
+    BUS = "bus"
+    MODELS = "models"
+    TENANTS = "tenants"
 
 
 class Reporter:
@@ -54,9 +72,11 @@ class Reporter:
             await self._outbox.status(status)
 
     async def report_demand(self, *, every_s: float) -> Never:
-        """Send one report for each routed model."""
+        """Send one report for each routed model this often, and at once when holding changes."""
         while True:
-            await asyncio.sleep(every_s)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(every_s):
+                    await self._loop.holding_changed()
             standing = self._loop.standing()
             if standing.view is not None and not standing.trouble:
                 reports = demand_reports(
@@ -96,14 +116,14 @@ def routing_status(standing: Standing, *, edge_id: EdgeId, now: float) -> Routin
 
 
 def demand_reports(view: EdgeView, *, edge_id: EdgeId, now: float) -> tuple[DemandReport, ...]:
-    """Return a report for each model that has a pool; nothing is held at the edge."""
+    """Return a report for each model that has a pool."""
     models = view.observed.models_by_pool()
     return tuple(
         DemandReport(
             model=models[demand.pool],
             edge_id=edge_id,
             queued=demand.queued,
-            held=0,
+            held=demand.held,
             refused_count=demand.refused_count,
             observed_at=now,
         )
@@ -125,7 +145,21 @@ def _ready(observed: Observed) -> int:
     )
 
 
+def degradations(standing: Standing) -> dict[Degradation, str]:
+    """Return what is not as it should be, each with what to tell a person."""
+    observed = standing.view.observed if standing.view else None
+    routes_kept = standing.known.models_lost and observed and observed.routes
+    access_kept = observed and is_from_before(standing.known.tenants, observed.access)
+    away = standing.known.connected_for_s is None
+    told = {
+        Degradation.EDGE: standing.trouble,
+        Degradation.CERTIFICATE: standing.certificate_trouble,
+        Degradation.BUS: "away" if away else "",
+        Degradation.MODELS: _FORGOTTEN if routes_kept else "",
+        Degradation.TENANTS: _FORGOTTEN if access_kept else "",
+    }
+    return {each: text for each, text in told.items() if text}
+
+
 def _degraded(standing: Standing) -> str:
-    if standing.trouble:
-        return f"edge: {standing.trouble}"
-    return "" if standing.known.connected_for_s is not None else "bus: away"
+    return "; ".join(f"{each}: {text}" for each, text in degradations(standing).items())

@@ -12,12 +12,14 @@ from dataclasses import dataclass, field, replace
 from typing import Final, Never
 
 from libs.clock import Clock
-from libs.contracts.subjects import MODELS_BUCKET, REPLICAS_BUCKET
+from libs.contracts.subjects import MODELS_BUCKET, REPLICAS_BUCKET, TENANTS_BUCKET
 from libs.errors import PeerUnreachableError, TransientError, UsageError
 from libs.telemetry.logging import get_logger
+from services.router_config.certificate import CertificateWatch
 from services.router_config.domain.desire import desire
-from services.router_config.domain.model import Desired, Known, ReloadReason, ServerKey
-from services.router_config.domain.plan import POOLS_PER_KIND_MAX, Action, plan
+from services.router_config.domain.drift import Left, drift, leave
+from services.router_config.domain.model import Desired, Known, PoolName, ReloadReason, ServerKey
+from services.router_config.domain.plan import POOLS_PER_KIND_MAX, Action, RoutingPlan, plan
 from services.router_config.ports import (
     Counters,
     Done,
@@ -62,6 +64,7 @@ class Standing:
     Attributes:
         view: None before the first look.
         trouble: why the edge could not be brought to what it should be; empty when it was.
+        certificate_trouble: why the certificate file is not what is served; empty when it is.
     """
 
     known: Known
@@ -69,6 +72,7 @@ class Standing:
     counters: Counters
     unplaced: tuple[str, ...] = ()
     trouble: str = ""
+    certificate_trouble: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,6 +83,7 @@ class Peers:
     program: Program
     memory: Memory
     recorder: Recorder
+    certificate: CertificateWatch
 
 
 @dataclass(slots=True, kw_only=True)
@@ -88,6 +93,7 @@ class _Memo:
     leaving_since: Mapping[ServerKey, float] = field(default_factory=dict)
     refused: tuple[str, ...] = ()
     unanswered: int = 0
+    left: Left | None = None
     standing: Standing
 
 
@@ -107,6 +113,7 @@ class RouterConfig:
         self._pace = pace
         self._clock = clock
         self._looked = asyncio.Event()
+        self._holding_changed = asyncio.Event()
         self._wake = asyncio.Event()
         self._views = views(self._wake.set)
         counters = peers.memory.counters()
@@ -114,12 +121,22 @@ class RouterConfig:
 
     def standing(self) -> Standing:
         """Return how things stand after the last look."""
-        return self._memo.standing
+        trouble = self._peers.certificate.trouble
+        return replace(self._memo.standing, certificate_trouble=trouble)
 
     async def looked(self) -> None:
         """Wait until the loop has looked again since the last call."""
         await self._looked.wait()
         self._looked.clear()
+
+    async def holding_changed(self) -> None:
+        """Wait until a pool has begun or ceased to hold requests since the last call."""
+        await self._holding_changed.wait()
+        self._holding_changed.clear()
+
+    def look_again(self) -> None:
+        """Look at the edge at once: something there is worth it."""
+        self._wake.set()
 
     async def bring_up(self, *, config_changed: bool) -> None:
         """Adopt the program that serves, or start one.
@@ -142,10 +159,21 @@ class RouterConfig:
     async def run(self) -> Never:
         """Follow the bus and reconcile, until cancelled; the program goes on."""
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._views.follow(REPLICAS_BUCKET))
-            tasks.create_task(self._views.follow(MODELS_BUCKET))
+            tasks.create_task(self.follow())
+            tasks.create_task(self._peers.certificate.watch(every_s=self._pace.resync_s))
             tasks.create_task(self._reconcile_for_ever())
         raise AssertionError("the loops end only by cancellation")
+
+    async def follow(self) -> Never:
+        """Keep what the bus says up to date, and decide nothing; ends only by cancellation."""
+        async with asyncio.TaskGroup() as tasks:
+            for bucket in (REPLICAS_BUCKET, MODELS_BUCKET, TENANTS_BUCKET):
+                tasks.create_task(self._views.follow(bucket))
+        raise AssertionError("the views end only by cancellation")
+
+    def known(self) -> Known:
+        """Return what the bus says at this moment."""
+        return self._views.known(self._clock.now())
 
     async def reconcile(self) -> bool:
         """Look once and do what is to be done; True if anything changed.
@@ -153,6 +181,7 @@ class RouterConfig:
         Raises:
             TransientError: the edge did not answer or did not start.
         """
+        self._peers.memory.restore()
         await self._ensure_program()
         started_at = self._clock.now()
         known = self._views.known(started_at)
@@ -167,9 +196,11 @@ class RouterConfig:
         )
         self._memo.leaving_since = steps.leaving_since
         outcomes = [(action, await self._peers.edge.apply(action)) for action in steps.actions]
+        self._note_drift(view, desired, steps, outcomes)
         change = self._settle(desired, tuple(outcomes), started_at)
         if steps.reload:
             await self._reload(steps.reload)
+        self._notice_holds(view)
         self._memo.standing = Standing(
             known=known,
             view=view,
@@ -177,6 +208,24 @@ class RouterConfig:
             unplaced=tuple(unplaced.model for unplaced in steps.unplaced),
         )
         return change or bool(steps.reload)
+
+    def _note_drift(
+        self,
+        view: EdgeView,
+        desired: Desired,
+        steps: RoutingPlan,
+        outcomes: list[tuple[Action, Outcome]],
+    ) -> None:
+        """Tell what was not as it had been left, and remember how it is left this time."""
+        found = drift(self._memo.left, view.observed, desired=desired, actions=steps.actions)
+        self._peers.recorder.drifted(found)
+        done = ((action, isinstance(outcome, Done)) for action, outcome in outcomes)
+        self._memo.left = leave(desired, done, leaving=steps.leaving_since.keys())
+
+    def _notice_holds(self, view: EdgeView) -> None:
+        before = self._memo.standing.view
+        if _holding(view) != (_holding(before) if before else frozenset()):
+            self._holding_changed.set()
 
     async def _reconcile_for_ever(self) -> Never:
         while True:
@@ -202,6 +251,7 @@ class RouterConfig:
         if str(error) != self._memo.standing.trouble:
             _log.error("reconcile_failed", error=str(error))
         self._memo.standing = replace(self._memo.standing, trouble=str(error))
+        self._memo.left = None  # what was done before it failed is not known
         self._memo.unanswered += isinstance(error, PeerUnreachableError)
         if self._memo.unanswered >= UNANSWERED_MAX:
             _log.error("haproxy_unresponsive", pid=self._peers.program.running())
@@ -224,7 +274,12 @@ class RouterConfig:
         if changed:
             counters = replace(counters, revision=counters.revision + 1, applied_at=ended_at)
         self._peers.memory.save(
-            SavedRouting(servers=desired.servers, routes=desired.routes, listing=desired.listing),
+            SavedRouting(
+                servers=desired.servers,
+                routes=desired.routes,
+                listing=desired.listing,
+                access=desired.access,
+            ),
             counters,
         )
         self._complain(tuple(o.reason for _, o in outcomes if isinstance(o, Refused)), desired)
@@ -272,3 +327,7 @@ class RouterConfig:
             reload=reasons,
         )
         self._peers.recorder.record(change, {})
+
+
+def _holding(view: EdgeView) -> frozenset[PoolName]:
+    return frozenset(demand.pool for demand in view.demand if demand.held)

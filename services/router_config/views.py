@@ -1,4 +1,4 @@
-"""What the bus last said: live copies of leases and models, kept when the bus goes away."""
+"""What the bus last said: live copies of its buckets, kept when the bus goes away."""
 
 from __future__ import annotations
 
@@ -9,9 +9,12 @@ from typing import Final, Never
 from libs.bus.ports import BucketView, Headers, Snapshot, StateStore
 from libs.contracts.lease import ReplicaLease
 from libs.contracts.model_spec import ModelSpec
-from libs.contracts.subjects import MODELS_BUCKET, REPLICAS_BUCKET
+from libs.contracts.subjects import MODELS_BUCKET, REPLICAS_BUCKET, TENANTS_BUCKET
+from libs.contracts.tenant import OpenToAll, Tenant
 from libs.errors import TransientError
 from libs.telemetry.logging import get_logger
+from services.router_config.domain.access import KnownTenants
+from services.router_config.domain.declared import Declared, hear
 from services.router_config.domain.membership import server_name
 from services.router_config.domain.model import Known, ServerName
 
@@ -29,27 +32,36 @@ class BusViews:
         self._store = store
         self._wake = wake
         self._views: dict[str, BucketView] = {}
+        self._whole_at: float | None = None
+        self._declared = Declared()
 
     def known(self, now: float) -> Known:
         """Return what is known at a Unix time in seconds."""
         leases = self._snapshot(REPLICAS_BUCKET)
-        models = self._snapshot(MODELS_BUCKET)
+        declared = self._hear_models()
+        tenants = self._snapshot(TENANTS_BUCKET)
         since = leases.connected_since if leases else None
+        self._whole_at = self._whole_at if since is None else now
         return Known(
             leases=tuple(
                 entry.value
                 for entry in (leases.entries.values() if leases else ())
                 if isinstance(entry.value, ReplicaLease)
             ),
-            models=tuple(
-                entry.value
-                for entry in models.entries.values()
-                if isinstance(entry.value, ModelSpec)
-            )
-            if models
-            else None,
+            models=declared.models,
+            models_lost=declared.lost,
+            tenants=_tenants(tenants) if tenants else None,
             connected_for_s=None if since is None else max(0.0, now - since),
+            away_for_s=None if self._whole_at is None else max(0.0, now - self._whole_at),
         )
+
+    def _hear_models(self) -> Declared:
+        snapshot = self._snapshot(MODELS_BUCKET)
+        if snapshot is not None:
+            values = (entry.value for entry in snapshot.entries.values())
+            specs = tuple(value for value in values if isinstance(value, ModelSpec))
+            self._declared = hear(self._declared, specs, live_since=snapshot.connected_since)
+        return self._declared
 
     def lease_headers(self) -> dict[ServerName, Headers]:
         """Return the trace context with which each lease was written."""
@@ -80,3 +92,14 @@ class BusViews:
     def _snapshot(self, bucket: str) -> Snapshot | None:
         view = self._views.get(bucket)
         return view.snapshot() if view else None
+
+
+def _tenants(snapshot: Snapshot) -> KnownTenants:
+    """What is in the bucket and no tenant counts as unreadable: it is not nothing."""
+    values = {key: entry.value for key, entry in snapshot.entries.items()}
+    strangers = (k for k, v in values.items() if not isinstance(v, Tenant | OpenToAll))
+    return KnownTenants(
+        tenants=tuple(value for value in values.values() if isinstance(value, Tenant)),
+        open_to_all=any(isinstance(value, OpenToAll) for value in values.values()),
+        unreadable=(*snapshot.rejected, *strangers),
+    )

@@ -16,10 +16,11 @@ import typer
 from pydantic import ValidationError
 
 from libs.errors import ControlPlaneError, UsageError
-from tools.cli import bench_commands
-from tools.cli.chat import stream_answer
+from tools.cli import bench_commands, tenant_commands
+from tools.cli.api_key import ApiKey, chosen_key
+from tools.cli.chat import Door, stream_answer
 from tools.cli.console import err, fail, out, step
-from tools.cli.declare import check_sources, set_manual_target, write_changes
+from tools.cli.declare import check_changes, set_manual_target, write_changes
 from tools.cli.logs import files_for, follow, tail
 from tools.cli.model_changes import ModelChanges, model_changes
 from tools.cli.models_yaml import load_models
@@ -41,6 +42,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(bench_commands.app, name="bench")
+app.add_typer(tenant_commands.app, name="tenant")
 
 DEFAULT_MODELS = ROOT / "deploy" / "local" / "models.yaml"
 _INTERRUPTED = 128 + signal.SIGINT
@@ -79,7 +81,12 @@ def up(
     ] = False,
     models: Annotated[Path, typer.Option(help="What to serve.")] = DEFAULT_MODELS,
     port: Annotated[int | None, typer.Option(help="The API's port.  [default: 8080]")] = None,
-    host: Annotated[str | None, typer.Option(help="The API's address, on loopback.")] = None,
+    host: Annotated[
+        str | None, typer.Option(help="The API's address; beyond loopback with a tenant or TLS.")
+    ] = None,
+    tls_certificate: Annotated[
+        Path | None, typer.Option(help="PEM file with certificate, chain and key: serve HTTPS.")
+    ] = None,
     timeout: Annotated[float, typer.Option(help="Seconds that the start may take.")] = 600.0,
     replicas: Annotated[
         int | None, typer.Option(min=1, help="Of every model.  [default: as the file says]")
@@ -100,6 +107,7 @@ def up(
         models_file=models,
         start_timeout_s=timeout,
         replicas=replicas,
+        tls_certificate=tls_certificate or settings.tls_certificate,
         haproxy=settings.router_config_haproxy_binary,
         nats_server=settings.nats_server,
     )
@@ -136,10 +144,12 @@ def chat(
     model: Annotated[str, typer.Option(help="A model's name or alias.")] = "default",
     temperature: Annotated[float, typer.Option(min=0.0, max=2.0)] = 0.0,
     max_tokens: Annotated[int, typer.Option(min=1)] = 256,
+    api_key: ApiKey = None,
 ) -> None:
     """Ask a question and stream the answer."""
+    key = chosen_key(api_key, CliSettings())
     pieces = stream_answer(
-        api_url=require(_layout().record).api_url,
+        Door(api_url=require(_layout().record).api_url, api_key=key),
         model=model,
         question=question,
         temperature=temperature,
@@ -205,8 +215,10 @@ def test(context: typer.Context) -> None:
 
 
 def _greet(record: StackRecord, layout: Layout, headline: str) -> None:
+    encrypted = record.tls_certificate is not None
     curl = (
-        f"curl -N {record.api_url}/v1/chat/completions -H 'Content-Type: application/json' -d "
+        # A certificate rarely names the address under which this machine finds itself.
+        f"curl -{'kN' if encrypted else 'N'} {record.api_url}/v1/chat/completions -H 'Content-Type: application/json' -d "
         """'{"model": "default", "stream": true, "messages": """
         """[{"role": "user", "content": "What is the capital of France?"}]}'"""
     )
@@ -217,6 +229,8 @@ def _greet(record: StackRecord, layout: Layout, headline: str) -> None:
         "",
         f"logs    {layout.logs}  (./sluice logs)",
         f"traces  {layout.traces}",
+        f"metrics {layout.prometheus_conf}  (for Prometheus; see deploy/grafana)",
+        *([f"TLS     {record.tls_certificate}, followed as it changes"] if encrypted else []),
         "stop    ./sluice down",
     ]
     for line in lines:
@@ -246,7 +260,7 @@ async def _apply(layout: Layout, file: Path, *, dry_run: bool) -> ModelChanges:
     specs = load_models(file)
     async with stack_bus(layout) as bus:
         changes = model_changes(declared=specs, stored=await stored_models(bus))
-        check_sources(changes.added, layout)
+        check_changes(changes, layout)
         if not dry_run:
             await write_changes(bus, changes)
     return changes

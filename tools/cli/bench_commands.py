@@ -31,7 +31,11 @@ from tools.bench.load.command import View, load_command
 from tools.bench.load.options import DEFAULT_CLIENTS, LoadOptions
 from tools.bench.load.plan import Endpoint
 from tools.bench.load.traces import TraceFormat
+from tools.bench.routing.command import Places as RoutingPlaces
+from tools.bench.routing.command import RoutingOptions, RoutingView, routing_command
+from tools.bench.routing.policies import DEFAULT_POLICIES
 from tools.bench.startup import Startup, measure_startup
+from tools.cli.api_key import ApiKey, chosen_key, header_lines
 from tools.cli.console import err, out, step
 from tools.cli.models_yaml import load_models
 from tools.cli.settings import CliSettings
@@ -116,6 +120,7 @@ def load(
     header: Annotated[
         list[str] | None, typer.Option(help="'Name: value' for every request; repeatable.")
     ] = None,
+    api_key: ApiKey = None,
     timeout_s: Annotated[float, typer.Option(help="For one whole answer.")] = 300.0,
     drain_s: Annotated[float, typer.Option(help="For the answers under way at the end.")] = 60.0,
     processes: Annotated[int, typer.Option(help="Generator processes.")] = 1,
@@ -133,7 +138,7 @@ def load(
         endpoint=endpoint,
         stream=stream,
         exact_output=exact_output,
-        headers=header or (),
+        headers=header_lines(header or (), chosen_key(api_key, CliSettings())),
         clients=clients,
         rate=rate,
         trace=trace,
@@ -176,17 +181,24 @@ def compare(
     out_dir: Annotated[
         Path | None, typer.Option("--out", help="Results.  [default: bench/ of the state folder]")
     ] = None,
+    agree_with: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Hold every ratio against this earlier run's."),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Compare Sluice with its peers: same simulated device, same load, one after the other.
 
-    Exit code 0: every stack was measured; 1: one did not start; 2: bad input.
+    Exit code 0: every stack was measured; 1: one did not start, or a ratio differs from the
+    earlier run's by more than 15 %; 2: bad input.
     """
     layout = here(CliSettings())
     folder = out_dir or new_folder(layout.var / "bench")
     view = CompareView(out=out, err=err, folder=folder.absolute(), as_json=as_json)
     checkout = Checkout(root=ROOT, models=layout.models, packages=layout.var / "peers")
-    options = CompareOptions(stacks=stacks, cases=cases, rounds=rounds, quick=quick)
+    options = CompareOptions(
+        stacks=stacks, cases=cases, rounds=rounds, quick=quick, agree_with=agree_with
+    )
     raise typer.Exit(compare_command(options, view, checkout))
 
 
@@ -265,6 +277,88 @@ def executor(
         tensor_parallel_sizes=parse_sizes(tp), tokens=tokens, step_time_s=step_ms / 1000
     )
     raise typer.Exit(executor_command(plan, ExecutorView(out=out, err=err, as_json=as_json)))
+
+
+@app.command()
+def routing(
+    *,
+    trace: Annotated[
+        Path | None,
+        typer.Option(help="Replay this one, in Mooncake's format.  [default: a made-up one]"),
+    ] = None,
+    policies: Annotated[
+        str | None, typer.Option(help=f"Which, ratios are to the first.  [{DEFAULT_POLICIES}]")
+    ] = None,
+    replicas: Annotated[int, typer.Option(min=1, max=16, help="About 1 GB each.")] = 4,
+    rounds: Annotated[int, typer.Option(min=1, max=100, help="Turns of each policy.")] = 3,
+    requests: Annotated[int, typer.Option(min=2, help="Requests of one turn.")] = 600,
+    skip: Annotated[int, typer.Option(min=0, help="Leave out the trace's first ones.")] = 0,
+    rate: Annotated[float, typer.Option(min=0.01, help="Mean requests a second.")] = 20.0,
+    block_tokens: Annotated[
+        int, typer.Option(min=16, max=512, help="What a block of 512 tokens shrinks to.")
+    ] = 16,
+    output_tokens_max: Annotated[int, typer.Option(min=1, help="Cut longer answers.")] = 32,
+    kv_blocks: Annotated[
+        int, typer.Option(min=1, help="Blocks of the trace that a replica's cache holds.")
+    ] = 1000,
+    prefill_block_ms: Annotated[
+        float, typer.Option(min=0.0, help="Time to compute one block of a prompt.")
+    ] = 2.5,
+    step_ms: Annotated[float, typer.Option(min=0.0, help="Time of a replica's step.")] = 5.0,
+    seed: Annotated[int, typer.Option(min=0, help="Of prompts and of the made-up trace.")] = 0,
+    offline: Annotated[
+        bool, typer.Option("--offline", help="Only keep books: no servers, more policies.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Replay a trace with shared prefixes under each routing policy: cache hits, first tokens.
+
+    vLLM's scheduler and prefix cache are real, the device is simulated, HAProxy's rules are ours.
+    Exit code 0: every turn was made; 1: a replica failed; 2: bad input.
+    """
+    options = RoutingOptions(
+        trace=trace,
+        policies=policies,
+        replicas=replicas,
+        rounds=rounds,
+        requests=requests,
+        skip=skip,
+        rate=rate,
+        block_tokens=block_tokens,
+        output_tokens_max=output_tokens_max,
+        kv_blocks=kv_blocks,
+        prefill_block_ms=prefill_block_ms,
+        step_ms=step_ms,
+        seed=seed,
+        offline=offline,
+    )
+    places = RoutingPlaces(root=ROOT, models=here(CliSettings()).models)
+    view = RoutingView(out=out, err=err, as_json=as_json)
+    raise typer.Exit(routing_command(options, view, places))
+
+
+@app.command("control-plane")
+def control_plane(
+    *,
+    servers: Annotated[int, typer.Option(help="Replicas, spread over the models.")] = 1000,
+    models: Annotated[int, typer.Option(help="Models, each in a pool of its own.")] = 64,
+    names: Annotated[int, typer.Option(help="Models and aliases: entries of the map.")] = 100_000,
+    rounds: Annotated[int, typer.Option(min=1, help="How often HAProxy is filled.")] = 5,
+    changes: Annotated[int, typer.Option(min=1, help="Of each kind, in every round.")] = 5,
+    as_json: AsJson = False,
+) -> None:
+    """Time router-config: everything applied to an empty HAProxy, and one change after that.
+
+    NATS and HAProxy are real, the loop runs in this process, and there is no load.
+    Exit code 0: every median is within its goal; 1: one is not; 2: bad input.
+    """
+    from tools.bench.control_plane.command import View as ControlPlaneView
+    from tools.bench.control_plane.command import control_plane_command
+    from tools.bench.control_plane.size import Size
+
+    size = Size(servers=servers, models=models, names=names)
+    view = ControlPlaneView(out=out, err=err, as_json=as_json)
+    raise typer.Exit(control_plane_command(size, view, rounds=rounds, changes=changes))
 
 
 def _startup_round(number: int, spec: ModelSpec, model: Path, timeout_s: float) -> Startup:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Final
 
 import httpx
@@ -18,8 +19,20 @@ class ChatRefusedError(UsageError):
     """The server refused the request."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Door:
+    """Where to ask, and with whose key; None sends none."""
+
+    api_url: str
+    api_key: str | None = None
+
+    def headers(self) -> dict[str, str]:
+        """Return what every request says of whose it is."""
+        return {"authorization": f"Bearer {self.api_key}"} if self.api_key else {}
+
+
 def stream_answer(
-    *, api_url: str, model: str, question: str, temperature: float, max_tokens: int
+    door: Door, *, model: str, question: str, temperature: float, max_tokens: int
 ) -> Iterator[str]:
     """Yield the pieces of the answer as they come.
 
@@ -37,14 +50,18 @@ def stream_answer(
     limits = httpx.Timeout(_TOKEN_GAP_S, connect=_CONNECT_S)
     try:
         with httpx.stream(
-            "POST", f"{api_url}/v1/chat/completions", json=body, timeout=limits
+            "POST",
+            f"{door.api_url}/v1/chat/completions",
+            json=body,
+            headers=door.headers(),
+            timeout=limits,
         ) as reply:
             if reply.status_code != httpx.codes.OK:
                 reply.read()
                 raise ChatRefusedError(_error_text(reply))
             yield from _pieces(reply.iter_lines())
     except httpx.HTTPError as exc:
-        message = f"no whole answer from {api_url} ({exc}); see `./sluice status`"
+        message = f"no whole answer from {door.api_url} ({exc}); see `./sluice status`"
         raise PeerUnreachableError(message) from exc
 
 

@@ -3,7 +3,8 @@
 Theory:
 - A model keeps its pool for as long as it is routed; a new one takes the free pool with the
   lowest number, and a pool is free when no route leads to it and no server is left in it.
-- Names come before aliases, and among aliases the model that sorts first wins.
+- Names come before aliases, aliases before adapters, and among equals the model that sorts first
+  wins. An adapter that is not routed (see `adapters.py`) still holds its name against others.
 - A model that is no longer declared stays routed, with all its aliases, while it has members.
 - Nothing depends on the order of the inputs.
 """
@@ -19,6 +20,8 @@ from typing import Final
 
 from libs.contracts.ids import ModelName
 from libs.contracts.model_spec import ModelSpec
+from services.router_config.domain.access import decide_access, refused_tenants
+from services.router_config.domain.adapters import Servable, servable
 from services.router_config.domain.membership import Member, members
 from services.router_config.domain.model import (
     KIND_OF_POLICY,
@@ -44,38 +47,51 @@ _NUMBER_MAX: Final = 2_000_000_000
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class _Naming:
-    """Which route each name has, and the claims that lost; itself a key of what is remembered."""
+    """Which route each name has, and the claims that lost; itself a key of what is remembered.
+
+    Attributes:
+        adapters: which of the names are adapters' own.
+    """
 
     routes: Routes
     conflicts: tuple[str, ...]
+    adapters: frozenset[str] = frozenset()
 
 
 def desire(known: Known, observed: Observed, *, grace_s: float) -> Desired:
     """Return what HAProxy should be, given what the bus says and what HAProxy is."""
     present = members(known, observed, grace_s=grace_s)
     kinds = _kinds(known, observed, present)
-    pools = _assign(kinds, observed)
-    naming = _naming(known, observed, pools)
+    pools = _assign(kinds, observed, _pools_with_members(present, observed))
+    able = servable(known.models or (), present, observed.routes)
+    naming = _naming(known, observed, pools, able)
     return Desired(
         servers=_servers(present, pools, observed),
         routes=naming.routes,
         listing=_listing_of(naming),
+        access=decide_access(known.tenants, observed.access),
         unplaced=tuple(
             Unplaced(model=model, reason=ReloadReason.POOLS_EXHAUSTED)
             for model in sorted(kinds.keys() - pools.keys())
         ),
-        conflicts=naming.conflicts,
+        conflicts=(
+            *naming.conflicts,
+            *(f"tenant {name}: no room" for name in refused_tenants(known.tenants)),
+        ),
     )
 
 
-def listing(routes: Routes) -> str:
-    """Render the answer to /v1/models: every model, then every alias, each by name."""
+def listing(routes: Routes, adapters: frozenset[str] = frozenset()) -> str:
+    """Render the answer to /v1/models: every model, then every other name, each by name.
+
+    An alias has its model as root; an adapter is its own root and has its model as parent.
+    """
     names = sorted(routes, key=lambda name: (routes[name].model != name, name))
     head, tail = '{"object":"list","data":[', "]}"
     cards: list[str] = []
     size = len(head) + len(tail)
     for name in names:
-        card = _card(name, routes[name].model)
+        card = _card(name, routes[name].model, is_adapter=name in adapters)
         size += len(card.encode()) + 1
         if size > LISTING_BYTES_MAX:
             break
@@ -90,9 +106,10 @@ def stable_number(replica: str, *, salt: int = 0) -> int:
     return 1 + int.from_bytes(digest, "big") % _NUMBER_MAX
 
 
-def _card(name: str, model: ModelName) -> str:
-    fields = {"id": name, "object": "model", "created": 0, "owned_by": "sluice", "root": model}
-    return json.dumps(fields, separators=(",", ":"))
+def _card(name: str, model: ModelName, *, is_adapter: bool) -> str:
+    fields = {"id": name, "object": "model", "created": 0, "owned_by": "sluice"}
+    kin = {"root": name, "parent": model} if is_adapter else {"root": model}
+    return json.dumps({**fields, **kin}, separators=(",", ":"))
 
 
 def _kinds(
@@ -122,15 +139,34 @@ def _pool_now(model: ModelName, observed: Observed) -> PoolName | None:
     return min(pools, default=None)
 
 
-def _assign(kinds: Mapping[ModelName, PoolKind], observed: Observed) -> dict[ModelName, PoolName]:
+def _pools_with_members(
+    present: Iterable[Member], observed: Observed
+) -> Mapping[ModelName, PoolName]:
+    """Where a model's replicas are: what is left to know of its pool when its routes are lost."""
+    models = {member.name: member.model for member in present}
+    keys = (seen.server.key for seen in observed.servers)
+    found = sorted((key.pool, models[key.name]) for key in keys if key.name in models)
+    return {model: pool for pool, model in reversed(found)}
+
+
+def _assign(
+    kinds: Mapping[ModelName, PoolKind],
+    observed: Observed,
+    with_members: Mapping[ModelName, PoolName],
+) -> dict[ModelName, PoolName]:
     every = {kind: _pools(kind, observed.pools_per_kind) for kind in PoolKind}
     assigned: dict[ModelName, PoolName] = {}
     for model in sorted(kinds):
         pool = _pool_now(model, observed)
         if pool in every[kinds[model]] and pool not in assigned.values():
             assigned[model] = pool
+    routed = {route.pool for route in observed.distinct_routes()}
+    for model in sorted(kinds.keys() - assigned.keys()):
+        pool = with_members.get(model)
+        if pool in every[kinds[model]] and pool not in routed | set(assigned.values()):
+            assigned[model] = pool
     taken = {
-        *(route.pool for route in observed.distinct_routes()),
+        *routed,
         *(seen.server.key.pool for seen in observed.servers),
         *assigned.values(),
     }
@@ -175,10 +211,12 @@ def _free_number(member: Member, taken: set[int]) -> int:
     return number
 
 
-def _naming(known: Known, observed: Observed, pools: Mapping[ModelName, PoolName]) -> _Naming:
-    """Names first, then aliases of declared models, then what undeclared models had."""
+def _naming(
+    known: Known, observed: Observed, pools: Mapping[ModelName, PoolName], able: Servable
+) -> _Naming:
+    """Names first, then what declared models call theirs, then what undeclared models had."""
     placed = tuple(sorted(pools.items()))
-    declared = _declared_naming(tuple(sorted(known.models or (), key=_name)), placed)
+    declared = _declared_naming(tuple(sorted(known.models or (), key=_name)), placed, able)
     strangers = pools.keys() - {spec.name for spec in known.models or ()}
     if not strangers:
         return declared
@@ -192,29 +230,44 @@ def _naming(known: Known, observed: Observed, pools: Mapping[ModelName, PoolName
     return _Naming(
         routes=routes,
         conflicts=(*declared.conflicts, *(f"{text}:{kept[text].model}" for text in lost)),
+        adapters=declared.adapters,
     )
 
 
 @lru_cache(maxsize=4)
 def _declared_naming(
-    models: tuple[ModelSpec, ...], placed: tuple[tuple[ModelName, PoolName], ...]
+    models: tuple[ModelSpec, ...],
+    placed: tuple[tuple[ModelName, PoolName], ...],
+    able: Servable,
 ) -> _Naming:
     """Name what is declared; remembered, because it changes far less often than replicas do."""
-    pools = dict(placed)
     routes: dict[str, Route] = {model: route_to(pool, model) for model, pool in placed}
-    conflicts: list[str] = []
-    for spec in models:
-        if spec.name not in pools:
-            continue
-        mine = routes[spec.name]
-        lost = [t for t in sorted(spec.aliases) if routes.setdefault(t, mine) is not mine]
-        conflicts.extend(f"{text}:{spec.name}" for text in lost)
-    return _Naming(routes=routes, conflicts=tuple(conflicts))
+    here = [spec for spec in models if spec.name in routes]
+    lost = _claim(routes, {spec.name: spec.aliases for spec in here})
+    named = frozenset(routes)
+    lost += _claim(routes, {s.name: tuple(each.name for each in s.adapters) for s in here})
+    held = {(text, model) for model, texts in able for text in texts}
+    mute = {text for text in routes.keys() - named if (text, routes[text].model) not in held}
+    return _Naming(
+        routes={text: route for text, route in routes.items() if text not in mute},
+        conflicts=tuple(lost),
+        adapters=frozenset(routes.keys() - named - mute),
+    )
+
+
+def _claim(routes: dict[str, Route], claims: Mapping[ModelName, tuple[str, ...]]) -> list[str]:
+    """Give each model the names that it claims and nobody has; return the claims that lost."""
+    lost: list[str] = []
+    for model, texts in claims.items():
+        mine = routes[model]
+        taken = [text for text in sorted(texts) if routes.setdefault(text, mine) is not mine]
+        lost.extend(f"{text}:{model}" for text in taken)
+    return lost
 
 
 @lru_cache(maxsize=4)
 def _listing_of(naming: _Naming) -> str:
-    return listing(naming.routes)
+    return listing(naming.routes, naming.adapters)
 
 
 def _name(spec: ModelSpec) -> ModelName:

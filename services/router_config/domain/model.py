@@ -11,6 +11,7 @@ from typing import Final, NewType
 from libs.contracts.ids import ModelName
 from libs.contracts.lease import Endpoint, ReplicaLease
 from libs.contracts.model_spec import ModelSpec, RoutingPolicy
+from services.router_config.domain.access import Access, KnownTenants
 
 PoolName = NewType("PoolName", str)
 """A pool of HAProxy: its kind's two letters and a number, such as `lc0`."""
@@ -130,6 +131,8 @@ class Observed:
         listing: the answer to /v1/models as HAProxy holds it.
         pools_per_kind: pools `lc0` to `lc<n-1>` and `px0` to `px<n-1>` exist.
         foreign: the maps hold entries that are not ours, beside or instead of `routes`.
+        access: who may ask; None while nobody ever said so.
+        access_foreign: the map of tenants holds what is not ours.
     """
 
     servers: tuple[ObservedServer, ...] = ()
@@ -137,6 +140,8 @@ class Observed:
     listing: str = ""
     pools_per_kind: int
     foreign: bool = False
+    access: Access | None = None
+    access_foreign: bool = False
 
     def distinct_routes(self) -> tuple[Route, ...]:
         """Return every route once, or a few times: there are many more names than routes."""
@@ -152,13 +157,19 @@ class Known:
     """What the bus says.
 
     Attributes:
-        models: None while no bus was ever reached: every route then stays as it is.
+        models: as last known; None while none was ever heard of: every route then stays as it is.
+        models_lost: the bus has no models although nobody was seen to remove them.
+        tenants: None while no bus was ever reached.
         connected_for_s: how long this has been whole and live; None while the bus is away.
+        away_for_s: how long it has not been; 0 while it is, None if it never was.
     """
 
     leases: tuple[ReplicaLease, ...] = ()
     models: tuple[ModelSpec, ...] | None = None
+    models_lost: bool = False
+    tenants: KnownTenants | None = None
     connected_for_s: float | None = None
+    away_for_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -174,11 +185,14 @@ class Desired:
     """Routing as it should be; every observed server that is not in it is to leave.
 
     Attributes:
-        conflicts: names that two models claim, each with the model that lost.
+        access: who may ask; None is unknown and lets nobody in.
+        conflicts: names that two models claim, each with the model that lost, and tenants
+            beyond the limit.
     """
 
     servers: tuple[Server, ...] = ()
     routes: Routes = field(default_factory=dict)
     listing: str = ""
+    access: Access | None = None
     unplaced: tuple[Unplaced, ...] = ()
     conflicts: tuple[str, ...] = ()

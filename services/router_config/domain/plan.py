@@ -6,6 +6,7 @@
 
 Invariants, each with a property test:
 - Planning on the applied state gives nothing once what drains has become idle.
+- Who may ask is settled first of all: no route is published while it is open to the wrong ones.
 - A route never leads to a pool before the pool's new servers are in it: joins stand before
   `Publish`, drains after it, retirements last.
 - A server retires only when it was seen idle after it began to drain, or past the deadline.
@@ -16,6 +17,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+from services.router_config.domain.access import Access
 from services.router_config.domain.model import (
     Admin,
     Desired,
@@ -62,6 +64,13 @@ class Weigh:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Admit:
+    """Replace who may ask and how much, at once and whole; None lets nobody in."""
+
+    access: Access | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Publish:
     """Replace routes and listing, each at once and whole."""
 
@@ -84,7 +93,7 @@ class Retire:
     cut: bool = False
 
 
-Action = Join | Resume | Adjust | Weigh | Publish | Drain | Retire
+Action = Admit | Join | Resume | Adjust | Weigh | Publish | Drain | Retire
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,6 +128,7 @@ def plan(
     since = {s.server.key: leaving_since.get(s.server.key, now) for s in leaving}
     return RoutingPlan(
         actions=(
+            *_admit(desired, observed),
             *_arrivals(wanted.values(), seen),
             *_publish(desired, observed),
             *_departures(leaving, since, now - drain_timeout_s),
@@ -156,6 +166,12 @@ def _corrections(server: Server, present: ObservedServer) -> list[Resume | Adjus
     if present.admin is not Admin.READY or not present.checked:
         actions.append(Resume(key=server.key))
     return actions
+
+
+def _admit(desired: Desired, observed: Observed) -> list[Admit]:
+    if desired.access == observed.access and not observed.access_foreign:
+        return []
+    return [Admit(access=desired.access)]
 
 
 def _publish(desired: Desired, observed: Observed) -> list[Publish]:

@@ -21,6 +21,7 @@ from libs.haproxy.commands import (
     SetServerMaxconn,
     SetServerState,
     SetServerWeight,
+    ShowHolds,
     ShowInfo,
     ShowMap,
     ShowMaps,
@@ -32,6 +33,7 @@ from libs.haproxy.tables import (
     MapInfo,
     ServerState,
     Stat,
+    parse_holds,
     parse_info,
     parse_map,
     parse_maps,
@@ -291,4 +293,10 @@ async def test_several_queries_in_one_line_are_told_apart(haproxy: HaproxyClient
     assert parse_info(info).pid > 0
     assert [state.name for state in parse_servers_state(states_text)] == ["r1.aa"]
     assert "r1.aa" in {stat.server for stat in parse_stat(stats_text)}
-    assert {"models.map", "listing.map"} == {found.file for found in parse_maps(maps)}
+    files = {found.file for found in parse_maps(maps)}
+    assert files == {"models.map", "listing.map", "tenants.map"}
+
+
+async def test_an_idle_haproxy_holds_nothing_and_says_so(haproxy: HaproxyClient) -> None:
+    """Which is another answer than none."""
+    assert parse_holds(await haproxy.query(ShowHolds())) == {}

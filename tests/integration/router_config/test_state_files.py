@@ -5,8 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+from libs.contracts.ids import TenantName
+from libs.contracts.tenant import key_hash
 from libs.haproxy.config import EdgeConfig
+from libs.haproxy.hold import HoldLimits
 from services.router_config.adapters.haproxy.files import StateFiles
+from services.router_config.domain.access import Grant, KeysOnly
 from services.router_config.ports import SavedRouting
 
 
@@ -33,8 +37,26 @@ def test_a_new_directory_has_everything_that_a_start_needs(tmp_path: Path) -> No
         "pools.cfg",
         "models.map",
         "listing.map",
+        "tenants.map",
         "counters.json",
     }
+
+
+def test_a_script_is_part_of_what_a_start_needs(tmp_path: Path) -> None:
+    """And another script is another configuration, whatever the rest says."""
+    config = replace(
+        a_config(tmp_path), holds=HoldLimits(timeout_s=1, pool_max=1, all_max=1)
+    )
+    StateFiles(tmp_path, pools_per_kind=1).prepare(config)
+    script = tmp_path / "hold.lua"
+    text = script.read_text()
+
+    again = StateFiles(tmp_path, pools_per_kind=1).prepare(config)
+    script.write_text("-- an older one")
+    changed = StateFiles(tmp_path, pools_per_kind=1).prepare(config)
+
+    assert (again, changed) == (False, True)
+    assert script.read_text() == text
 
 
 def test_counters_outlive_the_program(tmp_path: Path) -> None:
@@ -89,10 +111,25 @@ def test_what_stays_the_same_is_not_written_again(tmp_path: Path) -> None:
     """A look once a second must not wear a disk."""
     files = StateFiles(tmp_path, pools_per_kind=1)
     files.prepare(a_config(tmp_path))
-    routing = SavedRouting(servers=(), routes={}, listing="")
+    routing = SavedRouting(servers=(), routes={}, listing="", access=None)
     files.save(routing, files.counters())
     before = (tmp_path / "pools.cfg").stat().st_ino
 
     files.save(routing, files.counters())
 
     assert (tmp_path / "pools.cfg").stat().st_ino == before
+
+
+def test_who_may_ask_outlives_the_program_and_a_lost_file_beside_it(tmp_path: Path) -> None:
+    """A HAProxy that starts from the files alone is open to nobody who was not let in."""
+    closed = KeysOnly(grants={key_hash("sk-a"): Grant(tenant=TenantName("acme"))})
+    files = StateFiles(tmp_path, pools_per_kind=1)
+    files.prepare(a_config(tmp_path))
+    files.save(SavedRouting(servers=(), routes={}, listing="", access=closed), files.counters())
+    before = (tmp_path / "tenants.map").read_text()
+    (tmp_path / "models.map").unlink()
+
+    StateFiles(tmp_path, pools_per_kind=1).prepare(a_config(tmp_path))
+
+    assert before == f"access keys\n{key_hash('sk-a')} acme:0:0:0\n"
+    assert (tmp_path / "tenants.map").read_text() == before

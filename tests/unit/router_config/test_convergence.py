@@ -16,9 +16,17 @@ from dataclasses import replace
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from libs.contracts.ids import Incarnation, ModelName, ReplicaId
+from libs.contracts.ids import Incarnation, ModelName, ReplicaId, TenantName
 from libs.contracts.lease import Endpoint, ReplicaLease, ReplicaState, Versions
-from libs.contracts.model_spec import ModelSpec, RoutingPolicy, RoutingSpec
+from libs.contracts.model_spec import (
+    AdapterSpec,
+    EngineSpec,
+    ModelSpec,
+    RoutingPolicy,
+    RoutingSpec,
+)
+from libs.contracts.tenant import KeyHash, Tenant
+from services.router_config.domain.access import KnownTenants, Open
 from services.router_config.domain.desire import desire
 from services.router_config.domain.model import (
     KIND_OF_POLICY,
@@ -33,6 +41,7 @@ from services.router_config.domain.model import (
 from services.router_config.domain.plan import (
     Action,
     Adjust,
+    Admit,
     Drain,
     Join,
     Publish,
@@ -48,7 +57,7 @@ settings.load_profile("histories")
 GRACE_S = 15.0
 POOLS = 3
 ROUNDS_MAX = 8
-RANK = {Adjust: 0, Resume: 0, Join: 0, Publish: 1, Drain: 2, Retire: 3}
+RANK = {Admit: -1, Adjust: 0, Resume: 0, Join: 0, Publish: 1, Drain: 2, Retire: 3}
 
 leases = st.builds(
     ReplicaLease,
@@ -63,6 +72,7 @@ leases = st.builds(
     pid=st.just(1),
     versions=st.just(Versions(sluice="0", vllm="0", ray="0")),
     started_at=st.integers(0, 3).map(float),
+    adapters=st.sets(st.sampled_from(["w", "z"])).map(lambda s: tuple(sorted(s))),
 )
 lease_sets = st.lists(
     leases, max_size=6, unique_by=lambda lease: (lease.model, lease.replica_id)
@@ -72,13 +82,27 @@ models = st.builds(
     name=st.sampled_from(["m0", "m1", "m2", "m3", "m4"]).map(ModelName),
     source=st.just("builtin:none"),
     aliases=st.sets(st.sampled_from(["m1", "x", "y"]), max_size=2).map(lambda s: tuple(sorted(s))),
+    adapters=st.sets(st.sampled_from(["w", "z"])).map(
+        lambda s: tuple(AdapterSpec(name=name, source="/adapters") for name in sorted(s))
+    ),
+    engine=st.just(EngineSpec(max_loras=2)),
     routing=st.builds(RoutingSpec, policy=st.sampled_from(RoutingPolicy)),
 )
 model_sets = st.lists(models, max_size=5, unique_by=lambda model: model.name).map(tuple)
+tenants = st.builds(
+    Tenant,
+    name=st.sampled_from(["t0", "t1", "t2"]).map(TenantName),
+    key_hashes=st.sets(st.sampled_from("abc"), max_size=2).map(
+        lambda letters: tuple(KeyHash(letter * 64) for letter in sorted(letters))
+    ),
+    requests_per_minute=st.none() | st.integers(1, 3),
+)
+tenant_sets = st.lists(tenants, max_size=3, unique_by=lambda tenant: tenant.name).map(tuple)
 knowns = st.builds(
     Known,
     leases=lease_sets,
     models=st.none() | model_sets,
+    tenants=st.none() | st.builds(KnownTenants, tenants=tenant_sets, open_to_all=st.booleans()),
     connected_for_s=st.sampled_from([None, 1.0, 100.0]),
 )
 seeds = st.integers(0, 2**32)
@@ -119,6 +143,8 @@ def apply(observed: Observed, actions: tuple[Action, ...]) -> Observed:
                 servers[key] = replace(servers[key], admin=Admin.MAINT)
                 if servers[key].sessions == 0:
                     del servers[key]
+            case Admit(access=access):
+                observed = replace(observed, access=access, access_foreign=False)
             case Publish(routes=routes, listing=listing):
                 observed = replace(observed, routes=routes, listing=listing, foreign=False)
     return replace(observed, servers=tuple(servers.values()))
@@ -187,6 +213,19 @@ def test_a_settled_edge_is_what_was_wanted(history: list[tuple[Known, int]], kno
     assert {seen.server for seen in observed.servers} == set(wanted.servers)
     assert all(seen.admin is Admin.READY and seen.checked for seen in observed.servers)
     assert observed.routes == wanted.routes
+    assert observed.access == wanted.access
+
+
+@given(histories, knowns)
+def test_an_edge_with_tenants_opens_only_at_a_word(
+    history: list[tuple[Known, int]], known: Known
+) -> None:
+    """Neither a bus that is away nor one that lost its tenants lets everybody in."""
+    before = settled(known, lived(history))
+
+    for lost in (None, KnownTenants()):
+        after, _ = decide(replace(known, tenants=lost), before)
+        assert after.access == before.access or (before.access, after.access) == (None, Open())
 
 
 @given(histories, knowns, seeds)

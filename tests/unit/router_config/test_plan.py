@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 
 from libs.contracts.lease import Endpoint
+from services.router_config.domain.access import KeysOnly, Open
 from services.router_config.domain.model import (
     Admin,
     Desired,
@@ -20,6 +21,7 @@ from services.router_config.domain.model import (
 from services.router_config.domain.plan import (
     POOLS_PER_KIND_MAX,
     Adjust,
+    Admit,
     Drain,
     Join,
     Publish,
@@ -181,6 +183,23 @@ def test_foreign_map_entries_are_replaced(seen: Seen, an_edge: Edge) -> None:
     edge = replace(an_edge(), foreign=True)
 
     assert planned(Desired(), edge).actions == (Publish(routes={}, listing=""),)
+
+
+def test_who_may_ask_is_settled_before_any_route(seen: Seen, an_edge: Edge) -> None:
+    """A model is never offered to everybody for a moment."""
+    after = an_edge(seen(), routes={"m": ("lc0", "m")})
+    closed = replace(as_is(after, seen()), access=KeysOnly())
+
+    steps = planned(closed, an_edge())
+
+    assert [type(action) for action in steps.actions] == [Admit, Join, Publish]
+
+
+def test_tenants_written_by_hand_are_replaced(an_edge: Edge) -> None:
+    """Even where what could be read of them is as it should be."""
+    edge = replace(an_edge(), access=Open(), access_foreign=True)
+
+    assert planned(Desired(access=Open()), edge).actions == (Admit(access=Open()),)
 
 
 def test_exhausted_pools_are_a_reason_to_reload(an_edge: Edge) -> None:

@@ -30,6 +30,7 @@ SERVED = {
     "bytes_out": 260,
     "method": "POST",
     "path": "/v1/chat/completions",
+    "tenant": "acme",
     "model": "m",
     "pool": "lc0",
     "server": "r1.0a1b2c3d",
@@ -49,6 +50,7 @@ REFUSED = {
     "data_ms": -1,
     "active_ms": 0,
     "status": 404,
+    "tenant": "-",
     "model": "-",
     "pool": "api",
     "server": "<NOSRV>",
@@ -114,6 +116,7 @@ def test_attributes_follow_the_conventions() -> None:
         "gen_ai.operation.name": "chat",
         "gen_ai.request.model": "m",
         "sluice.model": "m",
+        "sluice.tenant": "acme",
         "sluice.pool": "lc0",
         "sluice.replica_id": "r1",
         "sluice.incarnation": "0a1b2c3d",
@@ -132,7 +135,8 @@ def test_a_refused_request_has_no_phases_and_no_replica() -> None:
 
     assert span.parent is None
     assert span.events == ()
-    assert not attributes.keys() & {"sluice.replica_id", "sluice.model", "network.peer.address"}
+    missing = {"sluice.replica_id", "sluice.model", "sluice.tenant", "network.peer.address"}
+    assert not attributes.keys() & missing
     assert span.end_time == span.start_time
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from libs.contracts.ids import EdgeId
+from services.router_config.domain.access import KeysOnly, KnownTenants
 from services.router_config.domain.model import (
     Admin,
     Health,
@@ -77,13 +78,25 @@ def test_before_the_first_look_nothing_is_claimed() -> None:
 
 
 def test_demand_is_told_by_model(an_edge: Edge) -> None:
-    """A pool that belongs to nobody has no demand, and nothing is held at the edge."""
+    """A pool that belongs to nobody has no demand."""
     edge = an_edge(routes={"m": ("lc0", "m"), "alias": ("lc0", "m")})
     pools = [
-        PoolDemand(pool=PoolName(name), queued=3, refused_count=9) for name in ("lc0", "lc1", "api")
+        PoolDemand(pool=PoolName(name), queued=3, held=2, refused_count=9)
+        for name in ("lc0", "lc1", "api")
     ]
 
     (report,) = demand_reports(a_view(edge, *pools), edge_id=EDGE, now=9.0)
 
-    assert (report.model, report.queued, report.held, report.refused_count) == ("m", 3, 0, 9)
+    assert (report.model, report.queued, report.held, report.refused_count) == ("m", 3, 2, 9)
     assert report == replace(report, edge_id=EDGE, observed_at=9.0)
+
+
+def test_an_edge_that_goes_on_with_lost_tenants_says_so(an_edge: Edge) -> None:
+    """Whoever emptied the bus should know that old keys still count."""
+    edge = replace(an_edge(), access=KeysOnly())
+    known = Known(tenants=KnownTenants(), connected_for_s=1.0)
+    standing = Standing(known=known, view=a_view(edge), counters=COUNTERS)
+
+    status = routing_status(standing, edge_id=EDGE, now=9.0)
+
+    assert status.degraded.startswith("tenants: ")

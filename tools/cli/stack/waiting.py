@@ -19,6 +19,7 @@ from tools.cli.console import Say
 from tools.cli.logs import tail
 from tools.cli.stack.layout import Layout
 from tools.cli.stack.supervisor import ProgramState, Supervisor
+from tools.cli.stack.trust import Trust
 
 _POLL_S: Final = 0.1
 _HTTP_S: Final = 2.0
@@ -60,12 +61,12 @@ async def until(watch: Watch, what: str, ready: Callable[[], Awaitable[bool]]) -
         await asyncio.sleep(_POLL_S)
 
 
-async def answers(url: str) -> bool:
+async def answers(url: str, trusted: Callable[[], Trust]) -> bool:
     """Tell whether a URL answers with success."""
     try:
-        async with httpx.AsyncClient(timeout=_HTTP_S) as client:
+        async with httpx.AsyncClient(timeout=_HTTP_S, verify=trusted()) as client:
             return (await client.get(url)).is_success
-    except httpx.HTTPError:
+    except (httpx.HTTPError, OSError):
         return False
 
 
@@ -90,9 +91,15 @@ async def until_ready(watch: Watch, bus: NatsBus, specs: Sequence[ModelSpec], sa
             await view.changed(timeout_s=1.0)
 
 
-async def until_served(watch: Watch, api_url: str, specs: Sequence[ModelSpec]) -> None:
-    """Wait until the edge answers a request of one token for every model with replicas."""
-    async with httpx.AsyncClient(timeout=watch.deadline - time.monotonic()) as client:
+async def until_served(
+    watch: Watch, api_url: str, specs: Sequence[ModelSpec], *, trusted: Trust
+) -> None:
+    """Wait until the edge answers a request of one token for every model with replicas.
+
+    An edge that asks for a key answers too: a stack that starts again may have tenants.
+    """
+    limit_s = watch.deadline - time.monotonic()
+    async with httpx.AsyncClient(timeout=limit_s, verify=trusted) as client:
         for spec in specs:
             if spec.scaling.min:
                 await until(
@@ -107,9 +114,10 @@ def _one_token(
 
     async def ask() -> bool:
         try:
-            return (await client.post(f"{api_url}/v1/completions", json=body)).is_success
+            answer = await client.post(f"{api_url}/v1/completions", json=body)
         except httpx.HTTPError:
             return False
+        return answer.is_success or answer.status_code == httpx.codes.UNAUTHORIZED
 
     return ask
 

@@ -13,20 +13,27 @@ from libs.haproxy.config import (
     LISTING_MAP,
     MODELS_MAP,
     POOLS_FILE,
+    TENANTS_MAP,
     EdgeConfig,
     render_base,
     render_map,
     render_pools,
+    render_scripts,
 )
+from libs.telemetry.logging import get_logger
+from services.router_config.adapters.haproxy.access_codec import access_entries, read_access
 from services.router_config.adapters.haproxy.codec import (
     listing_entries,
     pool_configs,
     route_entries,
 )
+from services.router_config.domain.access import Access
 from services.router_config.domain.desire import listing
 from services.router_config.ports import Counters, SavedRouting
 
 COUNTERS_FILE: Final = "counters.json"
+
+_log = get_logger(__name__)
 
 _COUNTERS: Final = TypeAdapter(Counters)
 
@@ -54,16 +61,30 @@ class StateFiles:
         True if a running HAProxy cannot become this by commands: it must be replaced.
         """
         self._directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-        text = render_base(config)
-        before = self._read(BASE_FILE)
-        self._write(BASE_FILE, text)
+        texts = {BASE_FILE: render_base(config), **render_scripts(config)}
+        before = {name: self._read(name) for name in texts}
+        for name, text in texts.items():
+            self._write(name, text)
         if self._read(POOLS_FILE) is None or self._read(MODELS_MAP) is None:
-            self.save(SavedRouting(servers=(), routes={}, listing=listing({})), self._counters)
+            nothing = SavedRouting(
+                servers=(), routes={}, listing=listing({}), access=self._access()
+            )
+            self.save(nothing, self._counters)
         else:
+            self._write_access(self._access())
             self._add_pools()
-        return before is not None and (
-            before != text or self._pools_before != self._counters.pools_per_kind
+        return before[BASE_FILE] is not None and (
+            before != texts or self._pools_before != self._counters.pools_per_kind
         )
+
+    def restore(self) -> None:
+        """Write every file again that somebody removed: a HAProxy may start from them any time."""
+        lost = [name for name in self._written if not (self._directory / name).exists()]
+        if lost:
+            _log.warning("state_files_lost", files=lost)
+            self._directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        for name in lost:
+            self._write(name, self._written.pop(name))
 
     def save(self, routing: SavedRouting, counters: Counters) -> None:
         """Write routing and counters; what stays the same is not written again."""
@@ -72,6 +93,8 @@ class StateFiles:
             self._write(MODELS_MAP, render_map(route_entries(routing.routes)))
         if before is None or routing.listing != before.listing:
             self._write(LISTING_MAP, render_map(listing_entries(routing.listing)))
+        if before is None or routing.access != before.access:
+            self._write_access(routing.access)
         if before is None or (routing.servers, counters.pools_per_kind) != (
             before.servers,
             pools_before,
@@ -97,6 +120,14 @@ class StateFiles:
         missing = tuple(pool for pool in pools if f"backend {pool.name} " not in text)
         if missing:
             self._write(POOLS_FILE, f"{text}\n{render_pools(missing)}")
+
+    def _access(self) -> Access | None:
+        """Return who may ask as last saved; None where nothing was."""
+        rows = (line.partition(" ") for line in (self._read(TENANTS_MAP) or "").splitlines())
+        return read_access(tuple((key, value) for key, _, value in rows)).access
+
+    def _write_access(self, access: Access | None) -> None:
+        self._write(TENANTS_MAP, render_map(access_entries(access)))
 
     def _load(self, pools_per_kind: int) -> Counters:
         text = self._read(COUNTERS_FILE)

@@ -38,7 +38,11 @@ class BadSpanLineError(TerminalError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SpanLine:
-    """One line as HAProxy writes it; -1 stands for a phase that was not reached."""
+    """One line as HAProxy writes it; -1 stands for a phase that was not reached.
+
+    Attributes:
+        tenant: a HAProxy that serves its last streams after a reload may not tell it.
+    """
 
     trace_id: str
     span_id: str
@@ -62,6 +66,7 @@ class SpanLine:
     ended: str
     retries: str
     queued_before: int
+    tenant: str = "-"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,9 +137,15 @@ def _attributes(line: SpanLine, identity: EdgeIdentity) -> dict[str, str | int]:
         "sluice.bytes_out": line.bytes_out,
         "sluice.retries": int(line.retries),
         "sluice.termination": line.ended,
+        **_tenant_attributes(line),
         **_model_attributes(line),
         **_replica_attributes(line),
     }
+
+
+def _tenant_attributes(line: SpanLine) -> dict[str, str | int]:
+    tenant = _known(line.tenant)
+    return {"sluice.tenant": tenant} if tenant else {}
 
 
 def _model_attributes(line: SpanLine) -> dict[str, str | int]:
