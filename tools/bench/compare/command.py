@@ -15,6 +15,7 @@ from rich.table import Table
 
 from libs.engine.default_model import make_ready
 from libs.errors import UsageError
+from tools.bench.compare.agreement import COLUMNS, DIFFERENCE_MAX, agree, pairs, read_results
 from tools.bench.compare.cases import CASES, QUICK_CASES, Point, points_of
 from tools.bench.compare.machine import CONDITIONS, describe, free_memory_bytes
 from tools.bench.compare.peers import ready_packages
@@ -36,12 +37,17 @@ _PEERS: Final = (StackName.RAY, StackName.RAY_LEGACY)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CompareOptions:
-    """What the user asked for; None takes the default of `--quick` or of the full run."""
+    """What the user asked for; None takes the default of `--quick` or of the full run.
+
+    Attributes:
+        agree_with: folder of an earlier run whose ratios this one's are held against.
+    """
 
     stacks: str = ALL_STACKS
     cases: str | None = None
     rounds: int | None = None
     quick: bool = False
+    agree_with: Path | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,8 +73,10 @@ def compare_command(options: CompareOptions, view: CompareView, checkout: Checko
     """Run the comparison and return the exit code.
 
     Raises:
-        UsageError: a stack or a case is not known, or the folder cannot be written.
+        UsageError: a stack or a case is not known, the folder cannot be written, or the earlier
+            run cannot be read.
     """
+    earlier = read_results(options.agree_with) if options.agree_with else None
     stacks = parse_stacks(options.stacks)
     points = _points(options)
     rounds = options.rounds or (QUICK_ROUNDS if options.quick else ROUNDS)
@@ -85,7 +93,8 @@ def compare_command(options: CompareOptions, view: CompareView, checkout: Checko
         view.err.print("interrupted: this is what was measured so far")
         return INTERRUPTED
     show(keeper.results, points, view)
-    return _FAILED if keeper.results.failures else 0
+    agreed = earlier is None or show_agreement(keeper.results, earlier, view)
+    return 0 if agreed and not keeper.results.failures else _FAILED
 
 
 def new_folder(parent: Path) -> Path:
@@ -104,6 +113,19 @@ def show(results: Results, points: Sequence[Point], view: CompareView) -> None:
     view.err.print(f"written: {', '.join(map(str, written))}", markup=False)
     for failure in results.failures:
         view.err.print(f"FAILED: {failure}", markup=False)
+
+
+def show_agreement(here: Results, there: Results, view: CompareView) -> bool:
+    """Print every ratio beside the earlier run's; return whether they agree."""
+    found = pairs(here, there)
+    rows = [pair.row() for pair in found]
+    view.err.print(_table("this run and the earlier one", COLUMNS, rows))
+    apart = [pair for pair in found if pair.difference > DIFFERENCE_MAX]
+    view.err.print(
+        f"{len(apart)} of {len(found)} ratios differ by more than {DIFFERENCE_MAX:.0%}",
+        markup=False,
+    )
+    return agree(found)
 
 
 class _Keeper:
