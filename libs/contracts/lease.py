@@ -60,6 +60,14 @@ class Versions:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AdapterTrouble:
+    """A declared adapter that a replica cannot serve as declared, and why."""
+
+    adapter: str
+    cause: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ReplicaLease:
     """One replica's present state, as it stands in the `replicas` bucket.
 
@@ -71,6 +79,8 @@ class ReplicaLease:
         pid: process id of the replica's HTTP process on its own host.
         started_at: Unix time in seconds of this incarnation's start.
         ready_at: Unix time in seconds when it became ready; None before.
+        adapters: names of the LoRA adapters that it serves, sorted.
+        adapter_troubles: adapters that it was asked for and could not load.
     """
 
     replica_id: ReplicaId
@@ -86,5 +96,6 @@ class ReplicaLease:
     started_at: float
     ready_at: float | None = None
     adapters: tuple[str, ...] = ()
+    adapter_troubles: tuple[AdapterTrouble, ...] = ()
     reason: str = ""
     schema: Literal["replica.lease.v1"] = "replica.lease.v1"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Literal
 
@@ -11,6 +11,21 @@ from libs.contracts.ids import ModelName, alias, model_name
 
 STEP_TIME_MAX_S = 60.0
 """No simulated step is longer: vLLM gives up on a worker that takes minutes."""
+
+LORA_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
+"""What vLLM takes as the largest rank. Source: vLLM 0.32, vllm/config/lora.py, MaxLoRARanks."""
+
+LORAS_MAX = 64
+"""More adapters in one engine are refused: each has its own room on every device."""
+
+CONTENT_TYPES = frozenset(
+    {"audio", "file", "image", "input", "refusal", "text", "thinking", "tool", "video"}
+)
+"""No adapter may have such a name: vLLM gives a request for the base model the adapter that is
+called like the type of a part of its messages, the text before the first underscore.
+
+Source: vLLM 0.32, vllm/entrypoints/serve/engine/serving.py, _get_active_default_mm_loras.
+"""
 
 
 class Device(StrEnum):
@@ -38,6 +53,9 @@ class EngineSpec:
         tensor_parallel_size: workers, one device each, that share every layer.
         dtype: None takes float32 on CPU and the model's own type elsewhere.
         kv_cache_gib: memory for the KV cache on CPU, in GiB.
+        max_loras: LoRA adapters that a replica can hold; 0 starts the engine without LoRA, since
+            room and layers for adapters cost memory and time even while there is none.
+        max_lora_rank: largest rank of an adapter, one of vLLM's own steps.
     """
 
     max_model_len: int | None = None
@@ -45,15 +63,55 @@ class EngineSpec:
     tensor_parallel_size: int = 1
     dtype: str | None = None
     kv_cache_gib: float = 1.0
+    max_loras: int = 0
+    max_lora_rank: int = 16
 
     def __post_init__(self) -> None:
-        """Refuse sizes below one."""
+        """Refuse sizes that no engine has."""
         _at_least("engine.max_model_len", self.max_model_len, 1)
         _at_least("engine.max_num_seqs", self.max_num_seqs, 1)
         _at_least("engine.tensor_parallel_size", self.tensor_parallel_size, 1)
         if self.kv_cache_gib <= 0:
             message = "engine.kv_cache_gib must be above 0"
             raise ValueError(message)
+        self._check_loras()
+
+    def _check_loras(self) -> None:
+        if not 0 <= self.max_loras <= LORAS_MAX:
+            message = f"engine.max_loras must be from 0 to {LORAS_MAX}, not {self.max_loras}"
+            raise ValueError(message)
+        if self.max_lora_rank not in LORA_RANKS:
+            known = ", ".join(str(rank) for rank in LORA_RANKS)
+            message = f"engine.max_lora_rank must be one of {known}, not {self.max_lora_rank}"
+            raise ValueError(message)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AdapterSpec:
+    """A LoRA adapter of a model.
+
+    Attributes:
+        name: what clients send as `model`; the rules of an alias.
+        source: a directory in PEFT's format, or a hub id. Other weights need another source: what
+            an engine has read from one is not read again.
+    """
+
+    name: str
+    source: str
+
+    def __post_init__(self) -> None:
+        """Refuse names that routing or vLLM could not carry, and an empty source."""
+        alias(self.name)
+        if self.name in CONTENT_TYPES:
+            message = f"adapter {self.name!r} is called like a kind of content; choose another name"
+            raise ValueError(message)
+        if not self.source:
+            message = f"adapter {self.name!r}: source must not be empty"
+            raise ValueError(message)
+
+    def __str__(self) -> str:
+        """Render name and source."""
+        return f"{self.name}={self.source}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,12 +182,14 @@ class ModelSpec:
         source: `builtin:smollm2-135m-instruct`, a directory, or a hub id; a simulated device takes
             its tokenizer and configuration from there, and never reads weights.
         aliases: other names that clients may send as `model`.
+        adapters: LoRA adapters that every replica loads, at most `engine.max_loras`.
         simulation: settings of the simulated device; None takes their defaults.
     """
 
     name: ModelName
     source: str
     aliases: tuple[str, ...] = ()
+    adapters: tuple[AdapterSpec, ...] = ()
     device: Device = Device.CPU
     engine: EngineSpec = field(default_factory=EngineSpec)
     routing: RoutingSpec = field(default_factory=RoutingSpec)
@@ -145,7 +205,22 @@ class ModelSpec:
         if not self.source:
             message = f"model {self.name}: source must not be empty"
             raise ValueError(message)
+        self._check_adapters()
         self._check_simulation()
+
+    def _check_adapters(self) -> None:
+        taken = {self.name, *self.aliases}
+        for adapter in self.adapters:
+            if adapter.name in taken:
+                message = f"model {self.name}: {adapter.name!r} is declared twice"
+                raise ValueError(message)
+            taken.add(adapter.name)
+        if len(self.adapters) > self.engine.max_loras:
+            message = (
+                f"model {self.name}: {len(self.adapters)} adapters need an engine.max_loras "
+                f"of at least that, not {self.engine.max_loras}"
+            )
+            raise ValueError(message)
 
     def _check_simulation(self) -> None:
         if self.device is not Device.SIMULATED:
@@ -161,6 +236,14 @@ class ModelSpec:
                 f"must not be below engine.max_model_len {longest}"
             )
             raise ValueError(message)
+
+
+def start_part(spec: ModelSpec) -> ModelSpec:
+    """Return the part of a spec that a replica is started with.
+
+    A change of anything else reaches running replicas, or does not concern them.
+    """
+    return replace(spec, aliases=(), adapters=(), scaling=ScalingSpec(), routing=RoutingSpec())
 
 
 def _at_least(name: str, value: int | None, low: int) -> None:

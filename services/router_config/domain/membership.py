@@ -31,12 +31,17 @@ _ENDED = (ReplicaState.STOPPED, ReplicaState.FAILED)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Member:
-    """One replica that should take its model's requests."""
+    """One replica that should take its model's requests.
+
+    Attributes:
+        adapters: the adapters that it serves; None while its lease is missing.
+    """
 
     model: ModelName
     name: ServerName
     endpoint: Endpoint
     maxconn: int
+    adapters: frozenset[str] | None = None
 
 
 def server_name(lease: ReplicaLease) -> ServerName:
@@ -65,6 +70,7 @@ def _ready(leases: Iterable[ReplicaLease]) -> list[Member]:
             name=server_name(lease),
             endpoint=address,
             maxconn=lease.max_num_seqs,
+            adapters=frozenset(lease.adapters),
         )
         for address, lease in by_address.items()
     ]

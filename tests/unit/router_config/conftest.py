@@ -8,7 +8,13 @@ import pytest
 
 from libs.contracts.ids import Incarnation, ModelName, ReplicaId
 from libs.contracts.lease import Endpoint, ReplicaLease, ReplicaState, Versions
-from libs.contracts.model_spec import ModelSpec, RoutingPolicy, RoutingSpec
+from libs.contracts.model_spec import (
+    AdapterSpec,
+    EngineSpec,
+    ModelSpec,
+    RoutingPolicy,
+    RoutingSpec,
+)
 from services.router_config.domain.desire import listing, stable_number
 from services.router_config.domain.model import (
     Admin,
@@ -32,6 +38,7 @@ def make_lease(  # noqa: PLR0913 (a test names only what it is about)
     host: str = "127.0.0.1",
     port: int | None = 8000,
     started_at: float = 1.0,
+    adapters: tuple[str, ...] = (),
 ) -> ReplicaLease:
     """Return the lease of one replica."""
     return ReplicaLease(
@@ -46,6 +53,7 @@ def make_lease(  # noqa: PLR0913 (a test names only what it is about)
         pid=1,
         versions=Versions(sluice="0", vllm="0", ray="0"),
         started_at=started_at,
+        adapters=adapters,
     )
 
 
@@ -53,6 +61,7 @@ def make_model(
     name: str = "m",
     *,
     aliases: tuple[str, ...] = (),
+    adapters: tuple[str, ...] = (),
     policy: RoutingPolicy = RoutingPolicy.LEAST_LOADED,
 ) -> ModelSpec:
     """Return a model's declaration."""
@@ -60,6 +69,8 @@ def make_model(
         name=ModelName(name),
         source="builtin:none",
         aliases=aliases,
+        adapters=tuple(AdapterSpec(name=each, source="/adapters") for each in adapters),
+        engine=EngineSpec(max_loras=len(adapters)),
         routing=RoutingSpec(policy=policy),
     )
 
