@@ -17,6 +17,11 @@ GIB: Final = 2**30
 CPU_DTYPE: Final = "float32"
 """bfloat16 gives wrong text for some models in vLLM's CPU build."""
 
+SPARE_LORAS: Final = 1
+"""Room beside the declared adapters, in which a changed one is read while requests still run with
+its predecessor. vLLM keeps every adapter in its room, so that it never reads one again: a file that
+is gone by then would end the engine."""
+
 
 class Executor(StrEnum):
     """How vLLM runs its workers: as actors of a Ray cluster, or as processes of its own."""
@@ -36,6 +41,7 @@ def api_server_arguments(
     arguments += ["--max-num-seqs", str(spec.engine.max_num_seqs)]
     arguments += _optional("--max-model-len", spec.engine.max_model_len)
     arguments += _optional("--dtype", dtype_of(spec))
+    arguments += _lora_arguments(spec.engine)
     return arguments + _device_arguments(spec)
 
 
@@ -57,6 +63,14 @@ def engine_environment(spec: ModelSpec, *, is_local: bool) -> dict[str, str]:
     if spec.device is not Device.CUDA:
         environment |= {"VLLM_CPU_OMP_THREADS_BIND": "nobind"}
     return environment
+
+
+def _lora_arguments(engine: EngineSpec) -> list[str]:
+    if not engine.max_loras:
+        return []
+    room = str(engine.max_loras + SPARE_LORAS)
+    arguments = ["--enable-lora", "--max-lora-rank", str(engine.max_lora_rank)]
+    return [*arguments, "--max-loras", room, "--max-cpu-loras", room]
 
 
 def _device_arguments(spec: ModelSpec) -> list[str]:

@@ -13,7 +13,8 @@ from libs.errors import UsageError
 BUILTIN_PREFIX: Final = "builtin:"
 CONFIG_FILE: Final = "config.json"
 
-_HUB_ID: Final = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
+HUB_ID: Final = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
+"""How a hub names what it keeps: `owner/name`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,7 +41,7 @@ def resolve_source(source: str, *, models_dir: Path) -> ModelSource:
     if source.startswith(BUILTIN_PREFIX):
         return _builtin(source.removeprefix(BUILTIN_PREFIX), models_dir)
     folder = Path(source).expanduser()
-    if not folder.exists() and _HUB_ID.fullmatch(source):
+    if not folder.exists() and HUB_ID.fullmatch(source):
         return ModelSource(model=source, is_local=False)
     return _folder(folder)
 

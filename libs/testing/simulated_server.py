@@ -65,11 +65,16 @@ class SimulatedServer:
         self._http = httpx.Client(base_url=url, trust_env=False, timeout=REQUEST_TIMEOUT_S)
 
     def complete(
-        self, prompt: str, *, max_tokens: int, stop_token_ids: Sequence[int] = ()
+        self,
+        prompt: str,
+        *,
+        max_tokens: int,
+        stop_token_ids: Sequence[int] = (),
+        model: str | None = None,
     ) -> Completion:
-        """Complete a prompt, not streamed."""
+        """Complete a prompt, not streamed; None asks the model itself, not an adapter."""
         body = {
-            "model": self._model,
+            "model": model or self._model,
             "prompt": prompt,
             "max_tokens": max_tokens,
             "stop_token_ids": list(stop_token_ids),
@@ -96,6 +101,11 @@ class SimulatedServer:
             lines = [line for line in answer.iter_lines() if line]
         assert lines[-1] == "data: [DONE]"
         return lines[:-1]
+
+    def load_adapter(self, name: str, folder: Path) -> bool:
+        """Load an adapter as vLLM's own server does; False when the engine refused it."""
+        body = {"lora_name": name, "lora_path": str(folder)}
+        return self._http.post("/v1/load_lora_adapter", json=body).is_success
 
     def totals(self) -> list[Totals]:
         """Ask every worker what it has done."""
@@ -164,6 +174,8 @@ def _environment(spec: ModelSpec, extra: Mapping[str, str]) -> dict[str, str]:
         "PYTHONPATH": os.pathsep.join(dict.fromkeys(folder for folder in folders if folder)),
         # Opens `/collective_rpc`, through which a worker tells its totals.
         "VLLM_SERVER_DEV_MODE": "1",
+        # Opens `/v1/load_lora_adapter`.
+        "VLLM_ALLOW_RUNTIME_LORA_UPDATING": "1",
         **extra,
     }
 

@@ -5,12 +5,12 @@ A sequence has a context: its prompt and the tokens made so far. A step computes
 
     due      = computed + scheduled >= prompt + output
     duration = (step_time_s + prefill_tokens * prefill_time_per_token_s) * (1 + jitter)
-    token    = words[hash(seed, prompt, position) mod len(words)]
+    token    = words[hash(seed, adapter, prompt, position) mod len(words)]
 
-Invariants: a token depends on seed, prompt and position alone, never on the batch, on chunks of a
-prefill or on the cache; every token of an output is due exactly once, however the scheduler cuts
-the work; a token that the cache holds is not scheduled, so it takes no time; the jitter depends on
-seed and step number alone and averages to zero.
+Invariants: a token depends on seed, adapter, prompt and position alone, never on the batch, on
+chunks of a prefill or on the cache; every token of an output is due exactly once, however the
+scheduler cuts the work; a token that the cache holds is not scheduled, so it takes no time; the
+jitter depends on seed and step number alone and averages to zero.
 
 Nothing here sleeps, reads a clock or knows vLLM. Integers are mixed with SplitMix64.
 
@@ -99,9 +99,12 @@ class SimulatedDevice:
         """What the device has done so far."""
         return self._totals
 
-    def begin(self, sequence: str, *, prompt: Sequence[int]) -> None:
-        """Take a sequence in; again for the same sequence changes nothing."""
-        self._keys[sequence] = text_key(self._spec.seed, prompt)
+    def begin(self, sequence: str, *, prompt: Sequence[int], adapter: str = "") -> None:
+        """Take a sequence in; again for the same sequence changes nothing.
+
+        `adapter` says which weights it runs with; empty is the model itself.
+        """
+        self._keys[sequence] = text_key(self._spec.seed, prompt, adapter=adapter)
 
     def forget(self, sequences: Iterable[str]) -> None:
         """Drop sequences that are finished; unknown ones are ignored."""
@@ -141,9 +144,10 @@ def step_duration_s(spec: SimulationSpec, *, prefill_tokens: int, step: int) -> 
     return nominal_s * (1.0 + spec.jitter_ratio * (draw / _HALF - 1.0))
 
 
-def text_key(seed: int, prompt: Sequence[int]) -> int:
+def text_key(seed: int, prompt: Sequence[int], *, adapter: str = "") -> int:
     """Return the 64-bit number that decides the text which follows a prompt."""
-    digest = hashlib.blake2b(array("q", prompt).tobytes(), digest_size=8).digest()
+    salt = hashlib.blake2b(adapter.encode(), digest_size=16).digest() if adapter else b""
+    digest = hashlib.blake2b(array("q", prompt).tobytes(), digest_size=8, salt=salt).digest()
     return _mixed(int.from_bytes(digest, "little") ^ _mixed(seed & _MASK))
 
 

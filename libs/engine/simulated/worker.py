@@ -4,6 +4,9 @@ It has no tensors, no process group and no KV cache: it answers the engine core'
 the scheduler's output to a `SimulatedDevice`, and sleeps until the step's time is over. With tensor
 parallelism every rank does the same; vLLM takes the first one's answer.
 
+A LoRA adapter is a name here: none of its weights is read, and a text differs with the adapter that
+its request names. An adapter whose folder is not there is refused, as a real worker refuses it.
+
 What needs logits cannot be simulated: a request for log probabilities or for structured output gets
 an internal error, and the engine goes on.
 """
@@ -13,8 +16,10 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from dataclasses import asdict
+from pathlib import Path
 
 import torch
+from vllm.lora.request import LoRARequest
 from vllm.tokenizers import cached_tokenizer_from_config
 from vllm.v1.core.sched.output import SchedulerOutput
 from vllm.v1.kv_cache_interface import FullAttentionSpec, KVCacheConfig, KVCacheSpec
@@ -35,6 +40,7 @@ class SimulatedWorker(WorkerBase):
         self.device = torch.device("cpu")
         self._simulation = simulation_in(self.vllm_config.additional_config)
         self._prompt_tokens: dict[str, int] = {}
+        self._adapters: dict[int, str] = {}
 
     def load_model(self, *, load_dummy_weights: bool = False) -> None:  # noqa: ARG002 - vLLM's signature
         """Choose the words of the texts; no weights are read."""
@@ -85,6 +91,29 @@ class SimulatedWorker(WorkerBase):
         """Return what the device has done so far, for vLLM's `collective_rpc`."""
         return asdict(self._device.totals)
 
+    def add_lora(self, lora_request: LoRARequest) -> bool:
+        """Take an adapter in.
+
+        Raises:
+            FileNotFoundError: it is in no folder.
+        """
+        if not Path(lora_request.lora_path).is_dir():
+            raise FileNotFoundError(lora_request.lora_path)
+        self._adapters[lora_request.lora_int_id] = lora_request.lora_path
+        return True
+
+    def remove_lora(self, lora_id: int) -> bool:
+        """Forget an adapter; False when it was not there."""
+        return self._adapters.pop(lora_id, None) is not None
+
+    def pin_lora(self, lora_id: int) -> bool:
+        """Tell whether an adapter is there: none is ever put out of its place."""
+        return lora_id in self._adapters
+
+    def list_loras(self) -> set[int]:
+        """Return the numbers of the adapters that are there."""
+        return set(self._adapters)
+
     def execute_model(self, scheduler_output: SchedulerOutput) -> ModelRunnerOutput:
         """Do one step, and return when its time is over."""
         started_s = time.monotonic()
@@ -107,7 +136,15 @@ class SimulatedWorker(WorkerBase):
             self._prompt_tokens.pop(finished, None)
         for new in step.scheduled_new_reqs:
             self._prompt_tokens[new.req_id] = new.prompt_len
-            self._device.begin(new.req_id, prompt=new.prompt_token_ids or ())
+            adapter = self._adapter_of(new.lora_request)
+            self._device.begin(new.req_id, prompt=new.prompt_token_ids or (), adapter=adapter)
+
+    def _adapter_of(self, request: LoRARequest | None) -> str:
+        """Return which adapter a sequence runs with; one that is not there is read again."""
+        if request is None:
+            return ""
+        self.add_lora(request)
+        return self._adapters[request.lora_int_id]
 
     def _shares(self, step: SchedulerOutput) -> Iterator[Share]:
         for new in step.scheduled_new_reqs:

@@ -29,7 +29,7 @@ def spec() -> ModelSpec:
         name=ModelName("sim"),
         source="any",
         device=Device.SIMULATED,
-        engine=EngineSpec(max_model_len=512, max_num_seqs=16),
+        engine=EngineSpec(max_model_len=512, max_num_seqs=16, max_loras=2),
         simulation=SimulationSpec(
             step_time_s=STEP_TIME_S, prefill_time_per_token_s=0.0005, kv_capacity_tokens=1024
         ),

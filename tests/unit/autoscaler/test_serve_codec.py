@@ -10,6 +10,7 @@ import pytest
 
 from libs.bus.codec import encode
 from libs.contracts.ids import ModelName
+from libs.contracts.model_spec import AdapterSpec, EngineSpec
 from libs.errors import TerminalError
 from libs.testing.records import a_model
 from services.autoscaler.adapters.ray_serve.codec import (
@@ -21,7 +22,13 @@ from services.autoscaler.adapters.ray_serve.codec import (
 from services.autoscaler.domain.applications import Application, serving_part
 
 GOLDEN = Path(__file__).parent / "golden" / "serve_details_ray_2_60.json"
-SPEC = replace(serving_part(a_model("m")), aliases=("default",))
+ADAPTER = AdapterSpec(name="sql", source="/adapters/sql")
+SPEC = replace(
+    serving_part(a_model("m")),
+    aliases=("default",),
+    adapters=(ADAPTER,),
+    engine=EngineSpec(max_loras=2),
+)
 APP = Application(name=ModelName("m"), import_path="pkg.mod:build", spec=SPEC, target=2)
 
 
@@ -37,13 +44,16 @@ def test_a_configuration_has_one_application_per_model_and_no_proxy() -> None:
                 "name": "m",
                 "route_prefix": None,
                 "import_path": "pkg.mod:build",
-                "args": {"model_spec": encode(replace(SPEC, aliases=())).decode()},
+                "args": {"model_spec": encode(replace(SPEC, aliases=(), adapters=())).decode()},
                 "external_scaler_enabled": True,
                 "deployments": [
                     {
                         "name": "replica",
                         "num_replicas": 2,
-                        "user_config": {"aliases": ["default"]},
+                        "user_config": {
+                            "aliases": ["default"],
+                            "adapters": [{"name": "sql", "source": "/adapters/sql"}],
+                        },
                     }
                 ],
             }
@@ -60,7 +70,19 @@ def test_aliases_are_no_part_of_what_a_replica_is_started_with() -> None:
 
     (old,), (new,) = before["applications"], after["applications"]
     assert old["args"] == new["args"]
-    assert new["deployments"][0]["user_config"] == {"aliases": ["one", "two"]}
+    assert new["deployments"][0]["user_config"]["aliases"] == ["one", "two"]
+
+
+def test_adapters_are_no_part_of_what_a_replica_is_started_with() -> None:
+    """They are loaded and unloaded while it serves."""
+    before, after = (
+        json.loads(render_config([replace(APP, spec=replace(SPEC, adapters=adapters))]))
+        for adapters in ((), (ADAPTER,))
+    )
+
+    (old,), (new,) = before["applications"], after["applications"]
+    assert old["args"] == new["args"]
+    assert old["deployments"][0]["user_config"]["adapters"] == []
 
 
 def test_a_scale_call_names_the_one_deployment() -> None:

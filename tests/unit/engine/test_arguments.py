@@ -82,6 +82,23 @@ def test_a_local_model_is_never_asked_for_at_a_hub() -> None:
     assert hub["VLLM_NO_USAGE_STATS"] == "1"
 
 
+def test_adapters_have_room_for_one_more_than_may_be_declared() -> None:
+    """A changed adapter is read beside the one that it replaces, and none is ever put out."""
+    arguments = api_server_arguments(
+        spec(engine=EngineSpec(max_loras=3, max_lora_rank=32)), model="/m"
+    )
+
+    assert "--enable-lora" in arguments
+    assert value_of(arguments, "--max-loras") == "4"
+    assert value_of(arguments, "--max-cpu-loras") == "4"
+    assert value_of(arguments, "--max-lora-rank") == "32"
+
+
+def test_an_engine_that_takes_no_adapter_knows_nothing_of_them() -> None:
+    """LoRA's layers cost time even while there is none."""
+    assert not [each for each in api_server_arguments(spec(), model="/m") if "lora" in each]
+
+
 def test_a_model_without_a_limit_takes_its_own() -> None:
     """None means unsaid."""
     assert "--max-model-len" not in api_server_arguments(spec(), model="/m")

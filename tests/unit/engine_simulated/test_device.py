@@ -224,3 +224,14 @@ def test_a_sequence_that_was_forgotten_is_not_known() -> None:
 
     with pytest.raises(KeyError):
         device.run([next_share])
+
+
+def test_an_adapter_changes_the_text_and_the_model_keeps_its_own() -> None:
+    """Every adapter speaks otherwise, and always the same."""
+    prompt = [1, 2, 3]
+
+    keys = [text_key(0, prompt, adapter=adapter) for adapter in ("", "/a", "/b", "/a")]
+
+    assert keys[0] == text_key(0, prompt)
+    assert len(set(keys)) == 3
+    assert keys[1] == keys[3]

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Final
 
 from pydantic import BaseModel, Field, ValidationError
 
 from libs.bus.codec import decode_record, encode
-from libs.contracts.model_spec import ModelSpec
+from libs.contracts.model_spec import AdapterSpec, ModelSpec, start_part
 from libs.errors import TerminalError
 from services.autoscaler.domain.applications import Application, ObservedApplication
 
@@ -25,10 +25,11 @@ SPEC_ARGUMENT: Final = "model_spec"
 """The argument of the application's builder that carries the spec as JSON text."""
 
 ALIASES: Final = "aliases"
-"""The key of the deployment's user configuration that carries the aliases.
+ADAPTERS: Final = "adapters"
+"""The keys of the deployment's user configuration.
 
 Serve hands a changed user configuration to running replicas, and restarts them for changed
-arguments: so the aliases travel in the one and everything else of the spec in the other.
+arguments: so aliases and adapters travel in the one and everything else of the spec in the other.
 """
 
 
@@ -76,6 +77,7 @@ class _Deployment(BaseModel):
 
 class _UserConfig(BaseModel):
     aliases: tuple[str, ...] = ()
+    adapters: tuple[AdapterSpec, ...] = ()
 
 
 class _DeploymentConfig(BaseModel):
@@ -104,13 +106,16 @@ def _application(app: Application) -> dict[str, object]:
     deployment = {
         "name": DEPLOYMENT,
         "num_replicas": app.target,
-        "user_config": {ALIASES: list(app.spec.aliases)},
+        "user_config": {
+            ALIASES: list(app.spec.aliases),
+            ADAPTERS: [asdict(adapter) for adapter in app.spec.adapters],
+        },
     }
     return {
         "name": app.name,
         "route_prefix": None,
         "import_path": app.import_path,
-        "args": {SPEC_ARGUMENT: encode(replace(app.spec, aliases=())).decode()},
+        "args": {SPEC_ARGUMENT: encode(start_part(app.spec)).decode()},
         "external_scaler_enabled": True,
         "deployments": [deployment],
     }
@@ -137,9 +142,14 @@ def _spec(config: _Config) -> ModelSpec | None:
         record = decode_record(text.encode())
     except TerminalError:
         return None
-    return replace(record, aliases=_aliases(config)) if isinstance(record, ModelSpec) else None
+    return _with_user_config(record, config) if isinstance(record, ModelSpec) else None
 
 
-def _aliases(config: _Config) -> tuple[str, ...]:
-    found = [each.user_config.aliases for each in config.deployments if each.user_config]
-    return found[0] if found else ()
+def _with_user_config(spec: ModelSpec, config: _Config) -> ModelSpec | None:
+    """Return the whole spec; None when the two halves do not fit together."""
+    found = [each.user_config for each in config.deployments if each.user_config]
+    user_config = found[0] if found else _UserConfig()
+    try:
+        return replace(spec, aliases=user_config.aliases, adapters=user_config.adapters)
+    except ValueError:
+        return None
