@@ -6,12 +6,47 @@ from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
 from libs.contracts.lease import Endpoint
+from libs.contracts.model_spec import AdapterSpec
 from services.replica.domain.load import Load
 from services.replica.domain.statements import EngineFacts
 
 
+class AdapterSlots(Protocol):
+    """A running engine's room for LoRA adapters, and the names that it gives them to."""
+
+    @property
+    def room(self) -> int:
+        """How many adapters it holds at once, those that are leaving included."""
+        ...
+
+    async def load(self, adapter: AdapterSpec) -> int:
+        """Read an adapter into the engine, for nobody yet, and return its handle.
+
+        Raises:
+            ControlPlaneError: it is not there, or the engine cannot take it.
+        """
+        ...
+
+    def serve(self, name: str, handle: int | None) -> None:
+        """Give requests for a name this adapter from here on, or refuse them with None."""
+        ...
+
+    async def free(self, handle: int) -> None:
+        """Give an adapter's room back; no request may run with it any more.
+
+        Raises:
+            ControlPlaneError: the engine does not answer.
+        """
+        ...
+
+
 class Engine(Protocol):
     """A running engine."""
+
+    @property
+    def slots(self) -> AdapterSlots:
+        """Its room for adapters."""
+        ...
 
     @property
     def facts(self) -> EngineFacts:
@@ -49,6 +84,14 @@ class Door(Protocol):
 
     async def emptied(self, *, timeout_s: float) -> bool:
         """Wait until no request is being answered; False at the time limit."""
+        ...
+
+    def inside(self, name: str) -> frozenset[int]:
+        """Return the requests being answered that may be for a name, each by a number."""
+        ...
+
+    def have_left(self, requests: frozenset[int]) -> bool:
+        """Tell whether none of these requests is being answered any more."""
         ...
 
 

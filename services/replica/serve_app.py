@@ -11,16 +11,18 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Final
 
 import ray
+from pydantic import BaseModel
 from ray import serve
 from ray.serve import Application
 
 from libs.bus.codec import decode_record
 from libs.contracts.ids import replica_id
 from libs.contracts.lease import ReplicaState
-from libs.contracts.model_spec import Device, ModelSpec
+from libs.contracts.model_spec import AdapterSpec, Device, ModelSpec
 from libs.errors import ControlPlaneError, TerminalError
 from libs.telemetry.logging import configure_logging
 from services.replica.settings import ReplicaSettings
@@ -32,7 +34,8 @@ if TYPE_CHECKING:
 DEPLOYMENT: Final = "replica"
 
 ALIASES: Final = "aliases"
-"""The key of Serve's user configuration: what may change without a restart."""
+ADAPTERS: Final = "adapters"
+"""The keys of Serve's user configuration: what may change without a restart."""
 
 HEALTH_CHECK_PERIOD_S: Final = 1.0
 HEALTH_CHECK_TIMEOUT_S: Final = 10.0
@@ -42,6 +45,11 @@ SHUTDOWN_MARGIN_S: Final = 30.0
 
 FRONT_END_CPUS: Final = {Device.CPU: 0.1, Device.CUDA: 1.0, Device.SIMULATED: 0.1}
 """What the HTTP process reserves; without devices, slots and memory are the limit, not CPUs."""
+
+
+class _UserConfig(BaseModel):
+    aliases: tuple[str, ...] = ()
+    adapters: tuple[AdapterSpec, ...] = ()
 
 
 class ReplicaFailedError(ControlPlaneError):
@@ -61,7 +69,10 @@ def build(args: dict[str, str]) -> Application:
         Replica,
         name=DEPLOYMENT,
         num_replicas=max(1, spec.scaling.min),
-        user_config={ALIASES: list(spec.aliases)},
+        user_config={
+            ALIASES: list(spec.aliases),
+            ADAPTERS: [asdict(adapter) for adapter in spec.adapters],
+        },
         ray_actor_options={"num_cpus": cpus},
         placement_group_bundles=_bundles(spec, cpus),
         placement_group_strategy="PACK",
@@ -87,13 +98,17 @@ class Replica:
             self._service.run()
         )
 
-    async def reconfigure(self, user_config: dict[str, list[str]]) -> None:
-        """Take the aliases, at the start and whenever they change, and wait until it is ready.
+    async def reconfigure(self, user_config: dict[str, object]) -> None:
+        """Take aliases and adapters, at the start and on every change, and wait until it is ready.
+
+        Adapters that change later are loaded after this returns: Serve must not wait for them.
 
         Raises:
             ReplicaFailedError: it failed to start; the lease says why as well.
         """
-        self._service.answer_to(tuple(user_config[ALIASES]))
+        wanted = _UserConfig.model_validate(user_config)
+        self._service.answer_to(wanted.aliases)
+        self._service.want_adapters(wanted.adapters)
         standing = await self._service.until_settled()
         if standing.state is ReplicaState.FAILED:
             await self._end()

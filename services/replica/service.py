@@ -19,9 +19,12 @@ from libs.clock import Clock, first_of, wait_for_event
 from libs.contracts.events import Fact, Stamp
 from libs.contracts.ids import EventId
 from libs.contracts.lease import ReplicaState
+from libs.contracts.model_spec import AdapterSpec
 from libs.telemetry.logging import get_logger
+from services.replica.adapter_keeper import AdapterKeeper
 from services.replica.announcer import Announcer
 from services.replica.domain import statements
+from services.replica.domain.adapters import Shelf
 from services.replica.domain.lifecycle import ENDS, LifecycleEvent
 from services.replica.domain.statements import Identity, Standing
 from services.replica.ports import Door, Engine, Host
@@ -37,8 +40,9 @@ class DrainLimits:
     """How a replica leaves.
 
     Attributes:
-        grace_s: how long it still takes requests after its lease says `draining`, so that the
-            router takes it out of its maps before anybody is refused.
+        grace_s: how long it still takes requests after its lease says `draining`, and requests for
+            an adapter that its lease no longer lists, so that the router takes them out of its
+            maps before anybody is refused.
         deadline_s: how long running requests may take after that; then they are cut.
     """
 
@@ -74,6 +78,9 @@ class ReplicaService:
         self._trace = Context()
         self._aliases: tuple[str, ...] = ()
         self._engine: Engine | None = None
+        self._adapters = AdapterKeeper(
+            world.clock, grace_s=limits.grace_s, tell=self._list_adapters
+        )
         self._announcer = Announcer(
             world.store, world.bus, world.clock, statements.lease(identity, self._standing)
         )
@@ -97,6 +104,13 @@ class ReplicaService:
         self._aliases = aliases
         if self._engine is not None:
             self._engine.answer_to(aliases)
+
+    def want_adapters(self, adapters: tuple[AdapterSpec, ...]) -> None:
+        """Have these adapters, and no others; running requests finish with what they began with.
+
+        What is wanted before it is ready is loaded before it says so.
+        """
+        self._adapters.want(adapters)
 
     async def run(self) -> None:
         """Live: returns when the replica has stopped or failed."""
@@ -122,10 +136,15 @@ class ReplicaService:
     async def _live(self) -> None:
         try:
             async with self._host.running() as (engine, door), asyncio.TaskGroup() as group:
+                await self._adapters.go_round(engine.slots, door)
                 self._become_ready(engine)
-                reports = group.create_task(self._report_load(engine))
+                beside = [
+                    group.create_task(self._report_load(engine)),
+                    group.create_task(self._adapters.keep(engine.slots, door)),
+                ]
                 await self._serve(engine, door)
-                reports.cancel()
+                for task in beside:
+                    task.cancel()
         except Exception as exc:  # noqa: BLE001 - the one place where any error ends the replica
             _log.exception("replica_broke")
             self._fail(_cause_of(exc))
@@ -199,6 +218,12 @@ class ReplicaService:
             reason=standing.reason,
             since_start_s=round(self._world.clock.now() - self._identity.started_at, 3),
         )
+
+    def _list_adapters(self, shelf: Shelf) -> None:
+        """Have the lease say what is served by name; the route follows it."""
+        self._standing = self._standing.with_adapters(shelf.listed(), shelf.troubles())
+        lease = statements.lease(self._identity, self._standing)
+        self._announcer.say(lease, context=self._trace)
 
     def _begin_change(self, name: str) -> Span:
         """Begin the trace of a change: what is said until the next change belongs to it."""

@@ -78,6 +78,7 @@ async def wired(
             world=_world(bus, clock, tracer),
         )
         service.answer_to(spec.aliases)
+        service.want_adapters(spec.adapters)
         yield service
 
 

@@ -6,7 +6,13 @@ from dataclasses import dataclass, replace
 
 from libs.contracts.events import ReplicaFailed, ReplicaJoined, ReplicaLeft, Stamp
 from libs.contracts.ids import Incarnation, ModelName, ReplicaId
-from libs.contracts.lease import Endpoint, ReplicaLease, ReplicaState, Versions
+from libs.contracts.lease import (
+    AdapterTrouble,
+    Endpoint,
+    ReplicaLease,
+    ReplicaState,
+    Versions,
+)
 from libs.contracts.reports import LoadReport
 from services.replica.domain.lifecycle import LifecycleEvent, advance
 from services.replica.domain.load import Load
@@ -38,18 +44,29 @@ UNKNOWN_ENGINE = EngineFacts(executor="", versions=Versions(sluice="", vllm="", 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Standing:
-    """How a replica stands at one moment; `ready_at` and `address` are None before it is ready."""
+    """How a replica stands at one moment; `ready_at` and `address` are None before it is ready.
+
+    `adapters` and `adapter_troubles` as in `ReplicaLease`.
+    """
 
     state: ReplicaState = ReplicaState.STARTING
     reason: str = ""
     ready_at: float | None = None
     address: Endpoint | None = None
     engine: EngineFacts = UNKNOWN_ENGINE
+    adapters: tuple[str, ...] = ()
+    adapter_troubles: tuple[AdapterTrouble, ...] = ()
 
     def with_ready(self, *, at: float, address: Endpoint, engine: EngineFacts) -> Standing:
         """Return the standing of a replica that has just become ready."""
         state = advance(self.state, LifecycleEvent.BECAME_READY)
         return replace(self, state=state, ready_at=at, address=address, engine=engine)
+
+    def with_adapters(
+        self, adapters: tuple[str, ...], troubles: tuple[AdapterTrouble, ...]
+    ) -> Standing:
+        """Return the standing with these adapters served, and these that could not be loaded."""
+        return replace(self, adapters=adapters, adapter_troubles=troubles)
 
     def with_event(self, event: LifecycleEvent, *, reason: str = "") -> Standing:
         """Return the standing after an event; `reason` says why it failed."""
@@ -71,6 +88,8 @@ def lease(who: Identity, how: Standing) -> ReplicaLease:
         versions=how.engine.versions,
         started_at=who.started_at,
         ready_at=how.ready_at,
+        adapters=how.adapters,
+        adapter_troubles=how.adapter_troubles,
         reason=how.reason,
     )
 

@@ -11,6 +11,7 @@ import itertools
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import pytest
 from opentelemetry import trace
@@ -20,9 +21,11 @@ from libs.clock import SystemClock
 from libs.contracts.events import Fact, ReplicaFailed, ReplicaJoined, ReplicaLeft
 from libs.contracts.ids import EventId, Incarnation, ModelName, ReplicaId
 from libs.contracts.lease import Endpoint, ReplicaLease, ReplicaState, Versions
+from libs.contracts.model_spec import AdapterSpec
 from libs.contracts.reports import LoadReport
 from libs.contracts.subjects import LOAD_SUBJECTS, REPLICAS_BUCKET
 from libs.errors import UsageError
+from libs.testing.fake_slots import FakeSlots
 from libs.testing.in_memory_bus import InMemoryBus
 from services.replica.adapters.http.door import HttpDoor
 from services.replica.domain.load import Load
@@ -47,6 +50,7 @@ class FakeEngine:
 
     death: str | None = None
     aliases: tuple[str, ...] | None = None
+    slots: FakeSlots = field(default_factory=FakeSlots)
     facts: EngineFacts = field(
         default_factory=lambda: EngineFacts(
             executor="FakeExecutor", versions=Versions(sluice="1", vllm="2", ray="3")
@@ -112,6 +116,7 @@ class Replica:
             ),
         )
         self.states: list[ReplicaState] = []
+        self.leases: list[ReplicaLease] = []
 
     async def lease(self) -> ReplicaLease | None:
         """Read the lease."""
@@ -140,10 +145,17 @@ class Replica:
                 watch.cancel()
                 await asyncio.gather(life, watch, return_exceptions=True)
 
+    async def until_adapters_are(self, names: tuple[str, ...]) -> None:
+        """Wait until its lease lists these."""
+        async with self.bus.view(REPLICAS_BUCKET) as view:
+            while (lease := await self.lease()) is None or lease.adapters != names:
+                await view.changed(timeout_s=1)
+
     async def _watch(self, view: BucketView) -> None:
         while True:
             for entry in view.snapshot().entries.values():
                 assert isinstance(entry.value, ReplicaLease)
+                self.leases.append(entry.value)
                 if not self.states or self.states[-1] is not entry.value.state:
                     self.states.append(entry.value.state)
             await view.changed(timeout_s=10)
@@ -190,6 +202,45 @@ async def test_aliases_reach_an_engine_whether_it_runs_or_not() -> None:
 
     assert first == ("early",)
     assert second == ("late", "later")
+
+
+async def test_a_replica_is_ready_with_its_adapters_and_says_what_it_lacks(
+    tmp_path: Path,
+) -> None:
+    """Its first `ready` lists what it serves, and the cause of what it does not."""
+    replica = Replica()
+    replica.service.want_adapters(
+        (
+            AdapterSpec(name="sql", source=str(tmp_path)),
+            AdapterSpec(name="lost", source=str(tmp_path / "lost")),
+        )
+    )
+
+    async with replica.living():
+        await replica.service.until_settled()
+        replica.service.ask_to_drain()
+
+    first = next(lease for lease in replica.leases if lease.state is ReplicaState.READY)
+    assert first.adapters == ("sql",)
+    assert [trouble.adapter for trouble in first.adapter_troubles] == ["lost"]
+
+
+async def test_a_wish_for_adapters_reaches_the_lease_of_a_replica_that_serves(
+    tmp_path: Path,
+) -> None:
+    """Without a restart, in both directions."""
+    replica = Replica()
+
+    async with replica.living(), asyncio.timeout(5):
+        await replica.service.until_settled()
+        replica.service.want_adapters((AdapterSpec(name="sql", source=str(tmp_path)),))
+        await replica.until_adapters_are(("sql",))
+        replica.service.want_adapters(())
+        await replica.until_adapters_are(())
+        replica.service.ask_to_drain()
+
+    joined = [fact for fact in await replica.facts() if isinstance(fact, ReplicaJoined)]
+    assert len(joined) == 1
 
 
 async def test_a_replica_that_leaves_waits_for_what_runs() -> None:

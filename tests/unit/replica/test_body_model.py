@@ -8,7 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.replica.adapters.http.body_model import Unclear, contradicts, model_in
+from services.replica.adapters.http.body_model import (
+    Unclear,
+    contradicts,
+    model_in,
+    with_model,
+)
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(max_size=5),
@@ -54,13 +59,29 @@ def test_a_body_is_read_the_way_vllm_reads_it(body: bytes, found: str | Unclear)
 )
 def test_a_body_that_could_be_read_differently_contradicts(body: bytes) -> None:
     """The router read `a`; anything that another parser may see otherwise is refused."""
-    assert contradicts(body, routed="a")
+    assert contradicts(model_in(body), routed="a")
 
 
 @pytest.mark.parametrize("body", [b'{"model": "a"}', b'{"prompt": "x"}', b"no json", b""])
 def test_a_body_that_agrees_or_says_nothing_passes(body: bytes) -> None:
     """What is no JSON is refused by vLLM with its own message."""
-    assert contradicts(body, routed="a") is None
+    assert contradicts(model_in(body), routed="a") is None
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-32-be"])
+@given(
+    around=st.dictionaries(st.text(max_size=5).filter(lambda key: key != "model"), JSON),
+    model=st.text(min_size=1, max_size=9),
+)
+def test_a_model_that_is_put_into_a_body_is_all_that_changes(
+    encoding: str, around: dict[str, object], model: str
+) -> None:
+    """What the router read elsewhere reaches the engine, in any encoding that JSON has."""
+    body = json.dumps(around, ensure_ascii=encoding != "utf-16").encode(encoding, "surrogatepass")
+
+    named = with_model(body, model)
+
+    assert json.loads(named) == {"model": model, **around}
 
 
 @given(st.dictionaries(st.text(max_size=5), JSON, max_size=3), st.text(min_size=1, max_size=9))

@@ -55,6 +55,45 @@ async def test_a_body_that_was_checked_reaches_the_application_whole() -> None:
     assert subject.app.bodies == [body]
 
 
+async def test_a_body_without_a_model_gets_the_one_that_the_router_read() -> None:
+    """A header may name an adapter, and vLLM would take the base model instead."""
+    subject = Subject()
+    body = b'{"prompt": "x"}'
+    headers = {"x-sluice-model": "sql", "content-length": str(len(body))}
+
+    await call(subject.middleware, COMPLETIONS, body=body, headers=headers)
+
+    (seen,) = subject.app.bodies
+    assert json.loads(seen) == {"model": "sql", "prompt": "x"}
+    assert subject.app.header("content-length") == str(len(seen))
+
+
+async def test_the_door_knows_for_which_name_a_request_is_inside() -> None:
+    """An adapter leaves the engine when its own requests have left, and those of nobody."""
+    gate = asyncio.Event()
+    subject = Subject(EchoApp(gate=gate))
+    request = asyncio.create_task(
+        call(subject.middleware, COMPLETIONS, headers={"x-sluice-model": "sql"})
+    )
+    await asyncio.sleep(0)
+
+    inside, others = subject.door.inside("sql"), subject.door.inside("law")
+    had_left = subject.door.have_left(inside)
+    gate.set()
+    await request
+
+    assert (len(inside), others, had_left) == (1, frozenset(), False)
+    assert subject.door.have_left(inside)
+
+
+async def test_a_request_that_names_no_model_may_be_for_any() -> None:
+    """Who asks a replica directly sends no header."""
+    door = HttpDoor()
+
+    with door.entered():
+        assert len(door.inside("sql")) == 1
+
+
 @pytest.mark.parametrize(
     "body", [b'{"model": "b"}', b'{"model": "a", "model": "a"}', b'{"model": 1}']
 )

@@ -36,13 +36,13 @@ def model_in(body: bytes) -> str | Unclear:
     return found[0] if isinstance(found[0], str) else Unclear.NO_STRING
 
 
-def contradicts(body: bytes, *, routed: str) -> str | None:
+def contradicts(named: str | Unclear, *, routed: str) -> str | None:
     """Say what the body names when it is not what the router read; None when the two agree.
 
     A body without a model agrees: then the router read it elsewhere, in a header or in the path.
     A body that is no JSON object agrees too: vLLM refuses it itself, with its own message.
     """
-    match model_in(body):
+    match named:
         case Unclear.NO_JSON_OBJECT | Unclear.ABSENT:
             return None
         case Unclear.TWICE:
@@ -51,6 +51,18 @@ def contradicts(body: bytes, *, routed: str) -> str | None:
             return "a model that is no string"
         case str(model):
             return None if model == routed else repr(model)
+
+
+def with_model(body: bytes, model: str) -> bytes:
+    """Name the model in a body that is a JSON object and names none.
+
+    vLLM takes the base model for a request without one, whichever adapter the router read.
+    """
+    text = body.decode(json.detect_encoding(body), "surrogatepass")
+    head, brace, rest = text.partition("{")
+    comma = "" if rest.lstrip().startswith("}") else ","
+    named = f"{head}{brace}{json.dumps(_MODEL)}:{json.dumps(model)}{comma}{rest}"
+    return named.encode("utf-8", "surrogatepass")
 
 
 class _Pairs(list[tuple[str, object]]):

@@ -1,8 +1,9 @@
-"""Who may still come in, and who is still inside."""
+"""Who may still come in, and who is still inside, for which model."""
 
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -12,7 +13,8 @@ class HttpDoor:
 
     def __init__(self) -> None:
         """Open the door."""
-        self._in_flight = 0
+        self._inside: dict[int, str | None] = {}
+        self._numbers = itertools.count()
         self._is_leaving = False
         self._is_open = True
         self._empty = asyncio.Event()
@@ -21,7 +23,7 @@ class HttpDoor:
     @property
     def in_flight(self) -> int:
         """How many requests are being answered."""
-        return self._in_flight
+        return len(self._inside)
 
     @property
     def is_leaving(self) -> bool:
@@ -43,16 +45,25 @@ class HttpDoor:
         self._is_open = False
 
     @contextmanager
-    def entered(self) -> Iterator[None]:
-        """Count one request while the body runs."""
-        self._in_flight += 1
+    def entered(self, name: str | None = None) -> Iterator[None]:
+        """Count one request while the body runs; None where nobody says for which model it is."""
+        number = next(self._numbers)
+        self._inside[number] = name
         self._empty.clear()
         try:
             yield
         finally:
-            self._in_flight -= 1
-            if not self._in_flight:
+            del self._inside[number]
+            if not self._inside:
                 self._empty.set()
+
+    def inside(self, name: str) -> frozenset[int]:
+        """Return the requests being answered that may be for a name, each by a number."""
+        return frozenset(n for n, said in self._inside.items() if said in (name, None))
+
+    def have_left(self, requests: frozenset[int]) -> bool:
+        """Tell whether none of these requests is being answered any more."""
+        return self._inside.keys().isdisjoint(requests)
 
     async def emptied(self, *, timeout_s: float) -> bool:
         """Wait until no request is being answered; False at the time limit."""

@@ -15,7 +15,12 @@ from typing import Any, Final
 from opentelemetry.trace import Tracer
 
 from services.replica.adapters.http import refusals
-from services.replica.adapters.http.body_model import contradicts
+from services.replica.adapters.http.body_model import (
+    Unclear,
+    contradicts,
+    model_in,
+    with_model,
+)
 from services.replica.adapters.http.door import HttpDoor
 from services.replica.adapters.http.paths import PathKind, kind_of
 from services.replica.adapters.http.refusals import Refusal
@@ -29,6 +34,7 @@ Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 MODEL_HEADER: Final = b"x-sluice-model"
+LENGTH_HEADER: Final = b"content-length"
 BODY_BYTES_MAX: Final = 64 * 2**20
 
 
@@ -60,26 +66,41 @@ class ReplicaMiddleware:
             case PathKind.INFERENCE if not self._door.is_open:
                 await _answer(send, refusals.draining())
             case PathKind.INFERENCE:
-                with self._door.entered():
-                    await self._infer(scope, receive, send)
+                routed = _header(scope, MODEL_HEADER)
+                with self._door.entered(routed):
+                    await self._infer(scope, receive, send, routed=routed)
 
-    async def _infer(self, scope: Scope, receive: Receive, send: Send) -> None:
-        routed = _header(scope, MODEL_HEADER)
+    async def _infer(
+        self, scope: Scope, receive: Receive, send: Send, *, routed: str | None
+    ) -> None:
         with RequestSpan(self._tracer, scope, model=routed) as span:
             if routed is not None and scope["method"] == "POST":
                 received = await _whole_body(receive)
-                if (refusal := _check(received, routed)) is not None:
-                    await _answer(span.watching(send), refusal)
+                body = _for_the_engine(received, routed)
+                if isinstance(body, Refusal):
+                    await _answer(span.watching(send), body)
                     return
-                receive = _replay(received, receive)
+                if body is not received:
+                    scope = _with_length(scope, len(body))
+                receive = _replay(body, receive)
             await self._app(span.passed_on(scope), receive, span.watching(send))
 
 
-def _check(body: bytes | None, routed: str) -> Refusal | None:
+def _for_the_engine(body: bytes | None, routed: str) -> bytes | Refusal:
+    """Return the body with its model in it, or why it must not reach the engine."""
     if body is None:
         return refusals.body_too_large(BODY_BYTES_MAX)
-    said = contradicts(body, routed=routed)
-    return None if said is None else refusals.different_model(routed=routed, body=said)
+    named = model_in(body)
+    if named is Unclear.ABSENT:
+        return with_model(body, routed)
+    said = contradicts(named, routed=routed)
+    return body if said is None else refusals.different_model(routed=routed, body=said)
+
+
+def _with_length(scope: Scope, length: int) -> Scope:
+    """Return the scope of a body of this many bytes."""
+    pairs = [(k, b"%d" % length if k == LENGTH_HEADER else v) for k, v in scope["headers"]]
+    return {**scope, "headers": pairs}
 
 
 async def _whole_body(receive: Receive) -> bytes | None:
@@ -96,7 +117,7 @@ async def _whole_body(receive: Receive) -> bytes | None:
     return None
 
 
-def _replay(body: bytes | None, receive: Receive) -> Receive:
+def _replay(body: bytes, receive: Receive) -> Receive:
     unread = [body]
 
     async def receive_again() -> Message:

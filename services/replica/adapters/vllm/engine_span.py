@@ -59,7 +59,7 @@ class EngineSpans:
     def _attributes(self, request: RequestState) -> Attributes:
         return {
             "gen_ai.provider.name": "vllm",
-            "gen_ai.request.model": self._model,
+            "gen_ai.request.model": request.lora_name or self._model,
             "gen_ai.response.id": request.external_req_id,
             "gen_ai.usage.input_tokens": request.prompt_len,
             "gen_ai.usage.output_tokens": request.stats.num_generation_tokens,

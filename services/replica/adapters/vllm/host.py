@@ -27,6 +27,7 @@ from libs.engine.version import SLUICE_VERSION
 from libs.telemetry.logging import get_logger
 from libs.telemetry.settings import otel_environment
 from libs.telemetry.tracing import otlp_target
+from services.replica.adapters.vllm.lora_slots import LoraSlots
 from services.replica.domain.load import Load, StepSample
 from services.replica.domain.statements import EngineFacts
 
@@ -71,14 +72,13 @@ class Launch:
 class VllmEngine:
     """A running AsyncLLM behind the replica's `Engine` port."""
 
-    def __init__(
-        self, llm: AsyncLLM, gauge: LoadGauge, facts: EngineFacts, names: ServedNames
-    ) -> None:
+    def __init__(self, llm: AsyncLLM, gauge: LoadGauge, facts: EngineFacts, served: Served) -> None:
         """Wrap an engine that runs."""
         self._llm = llm
         self._gauge = gauge
         self.facts = facts
-        self.answer_to = names.answer_to
+        self.answer_to = served.names.answer_to
+        self.slots = served.slots
 
     def failure(self) -> str | None:
         """Return why it is dead; None while it lives."""
@@ -92,6 +92,14 @@ class VllmEngine:
         if self._llm.get_num_unfinished_requests() == 0:
             self._gauge.add(_IDLE)
         return self._gauge.read()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Served:
+    """What an engine's application serves beside its model: other names for it, and adapters."""
+
+    names: ServedNames
+    slots: LoraSlots
 
 
 class ServedNames:
@@ -120,8 +128,11 @@ async def running_engine(launch: Launch) -> AsyncIterator[tuple[VllmEngine, Any]
         _log.info("engine_started", executor=facts.executor)
         _install_tracing(llm, launch)
         app = await _application(llm, arguments)
-        names = ServedNames(app.state.openai_serving_models.base_model_paths)
-        yield VllmEngine(llm, gauge, facts, names), app
+        models = app.state.openai_serving_models
+        served = Served(
+            names=ServedNames(models.base_model_paths), slots=LoraSlots(llm, models, launch.spec)
+        )
+        yield VllmEngine(llm, gauge, facts, served), app
     finally:
         await asyncio.to_thread(llm.shutdown, SHUTDOWN_TIMEOUT_S)
 
