@@ -10,6 +10,7 @@ from libs.contracts.ids import ModelName, model_name
 from libs.contracts.model_spec import ModelSpec
 from libs.contracts.subjects import MODELS_BUCKET, TARGETS_BUCKET, manual_target_key
 from libs.contracts.targets import ManualTarget
+from libs.engine.adapters import check_adapters
 from libs.engine.memory import check_memory
 from libs.engine.sources import resolve_source
 from libs.errors import UsageError
@@ -26,10 +27,22 @@ def check_sources(specs: Sequence[ModelSpec], layout: Layout) -> None:
     """Check that every model's source is there and fits into this machine's free memory.
 
     Raises:
-        UsageError: a directory is missing, or a model is too large for the memory.
+        UsageError: a directory is missing, a model is too large for the memory, or an adapter
+            cannot be loaded.
     """
     for spec in specs:
         check_memory(spec, resolve_source(spec.source, models_dir=layout.models))
+        check_adapters(spec)
+
+
+def check_changes(changes: ModelChanges, layout: Layout) -> None:
+    """Check what is about to be written, before anybody acts on it; raises as `check_sources`.
+
+    A changed model's own source is not weighed again: its replicas hold the memory already.
+    """
+    check_sources(changes.added, layout)
+    for _, new in changes.changed:
+        check_adapters(new)
 
 
 async def write_changes(bus: NatsBus, changes: ModelChanges) -> None:

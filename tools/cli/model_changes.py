@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields, is_dataclass
 
 from libs.contracts.ids import ModelName
-from libs.contracts.model_spec import ModelSpec
+from libs.contracts.model_spec import ModelSpec, start_part
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,7 +26,7 @@ class ModelChanges:
         for spec in self.added:
             yield f"+ {spec.name} ({spec.source}, {spec.device.value})"
         for old, new in self.changed:
-            yield f"~ {new.name}"
+            yield f"~ {new.name}{' (its replicas restart)' if restarts(old, new) else ''}"
             for place, before, after in differing_fields(old, new):
                 yield f"    {place}: {_short(before)} -> {_short(after)}"
         for spec in self.removed:
@@ -47,6 +47,11 @@ def model_changes(
         ),
         removed=tuple(stored[name] for name in sorted(stored.keys() - wanted.keys())),
     )
+
+
+def restarts(old: ModelSpec, new: ModelSpec) -> bool:
+    """Tell whether a change ends a model's replicas and starts others."""
+    return start_part(old) != start_part(new)
 
 
 def differing_fields(

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from libs.contracts.ids import model_name
 from libs.contracts.model_spec import (
+    AdapterSpec,
     Device,
     EngineSpec,
     ModelSpec,
@@ -21,6 +22,9 @@ from libs.errors import UsageError
 
 MODELS_MAX = 64
 """As many models as HAProxy has pools of one kind."""
+
+MAX_LORAS = 4
+"""Adapters that a replica can hold when an entry has the key `adapters` and no `max_loras`."""
 
 SIMULATED_SOURCE = "builtin:smollm2-135m-instruct"
 """Whose tokenizer and configuration a simulated device takes when its entry names no source."""
@@ -42,6 +46,17 @@ class _Engine(_Strict):
     tensor_parallel_size: int = 1
     dtype: str | None = None
     kv_cache_gib: float = 1.0
+    max_loras: int | None = None
+    max_lora_rank: int = 16
+
+    def spec(self, *, has_adapters: bool) -> EngineSpec:
+        loras = (MAX_LORAS if has_adapters else 0) if self.max_loras is None else self.max_loras
+        return EngineSpec(**{**self.model_dump(), "max_loras": loras})
+
+
+class _Adapter(_Strict):
+    name: str
+    source: str
 
 
 class _Routing(_Strict):
@@ -67,6 +82,7 @@ class _Model(_Strict):
     name: str
     source: str
     aliases: tuple[str, ...] = ()
+    adapters: tuple[_Adapter, ...] | None = None
     device: Device = Device.CPU
     engine: _Engine = _Engine()
     routing: _Routing = _Routing()
@@ -85,8 +101,13 @@ class _Model(_Strict):
             name=model_name(self.name),
             source=_absolute(self.source, folder),
             aliases=self.aliases,
+            adapters=tuple(
+                AdapterSpec(name=each.name, source=_absolute(each.source, folder))
+                for each in self.adapters or ()
+            ),
             device=self.device,
-            engine=EngineSpec(**self.engine.model_dump()),
+            # The key alone, even with nothing under it, asks for an engine that takes adapters.
+            engine=self.engine.spec(has_adapters="adapters" in self.model_fields_set),
             routing=RoutingSpec(policy=self.routing.policy),
             scaling=ScalingSpec(
                 min=self.scaling.min,
@@ -142,7 +163,7 @@ def _places(error: ValidationError) -> str:
 def _refuse_doubles(path: Path, specs: tuple[ModelSpec, ...]) -> None:
     seen: dict[str, str] = {}
     for spec in specs:
-        for name in (spec.name, *spec.aliases):
+        for name in (spec.name, *spec.aliases, *(each.name for each in spec.adapters)):
             if name in seen:
                 message = f"{path}: {name!r} names both {seen[name]} and {spec.name}"
                 raise ModelsFileError(message)

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from libs.contracts.ids import model_name
-from libs.contracts.model_spec import EngineSpec, ModelSpec
+from libs.contracts.model_spec import AdapterSpec, EngineSpec, ModelSpec
 from tools.cli.model_changes import model_changes
 
 NAMES = [model_name(text) for text in ("a", "b", "c", "d")]
@@ -53,4 +53,17 @@ def test_a_changed_field_is_shown_with_its_place() -> None:
 
     changes = model_changes(declared=[new], stored={old.name: old})
 
-    assert list(changes.lines()) == ["~ a", "    engine.max_num_seqs: 64 -> 8"]
+    assert list(changes.lines()) == [
+        "~ a (its replicas restart)",
+        "    engine.max_num_seqs: 64 -> 8",
+    ]
+
+
+def test_an_adapter_comes_without_a_restart() -> None:
+    """The difference says so by saying nothing of one."""
+    old = ModelSpec(name=NAMES[0], source="x", engine=EngineSpec(max_loras=1))
+    new = replace(old, adapters=(AdapterSpec(name="sql", source="/a/sql"),))
+
+    changes = model_changes(declared=[new], stored={old.name: old})
+
+    assert list(changes.lines()) == ["~ a", "    adapters: [] -> [sql=/a/sql]"]

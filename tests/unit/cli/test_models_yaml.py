@@ -47,6 +47,36 @@ def test_a_maximum_that_is_not_said_is_the_minimum(tmp_path: Path) -> None:
     assert (spec.scaling.min, spec.scaling.max) == (3, 3)
 
 
+@pytest.mark.parametrize(
+    ("entry", "max_loras"),
+    [
+        ("{name: a, source: x}", 0),
+        ("{name: a, source: x, adapters: []}", 4),
+        ("{name: a, source: x, adapters: [{name: s, source: y}]}", 4),
+        ("{name: a, source: x, adapters: [{name: s, source: y}], engine: {max_loras: 9}}", 9),
+        ("{name: a, source: x, engine: {max_loras: 2}}", 2),
+    ],
+)
+def test_the_key_adapters_asks_for_an_engine_that_takes_them(
+    tmp_path: Path, entry: str, max_loras: int
+) -> None:
+    """Also with nothing under it: the first can come and the last go without a restart."""
+    (spec,) = load_models(write(tmp_path, f"models: [{entry}]"))
+
+    assert spec.engine.max_loras == max_loras
+
+
+def test_an_adapters_relative_source_counts_from_the_files_own_folder(tmp_path: Path) -> None:
+    """As a model's does; a hub id stays what it is."""
+    text = (
+        "models: [{name: a, source: x, adapters: [{name: s, source: ./s}, {name: t, source: o/t}]}]"
+    )
+
+    (spec,) = load_models(write(tmp_path, text))
+
+    assert [each.source for each in spec.adapters] == [str(tmp_path / "s"), "o/t"]
+
+
 def test_a_simulated_model_needs_no_source_and_no_settings(tmp_path: Path) -> None:
     """Tokenizer and configuration come from the built-in model; the rest has defaults."""
     path = write(tmp_path, "models: [{name: a, device: simulated}]")
@@ -104,6 +134,36 @@ def test_the_simulated_file_declares_two_replicas_with_the_documented_times() ->
                 " simulation: {kv_capacity_tokens: 8}}]"
             ),
             "simulation.kv_capacity_tokens 8 must not be below engine.max_model_len 9",
+        ),
+        (
+            "models: [{name: a, source: x, aliases: [b], adapters: [{name: b, source: y}]}]",
+            "model a: 'b' is declared twice",
+        ),
+        (
+            (
+                "models: [{name: a, source: x, adapters: [{name: s, source: y}]},"
+                " {name: s, source: x}]"
+            ),
+            "'s' names both a and s",
+        ),
+        (
+            "models: [{name: a, source: x, adapters: [{name: text, source: y}]}]",
+            "adapter 'text' is called like a kind of content",
+        ),
+        (
+            (
+                "models: [{name: a, source: x, engine: {max_loras: 0},"
+                " adapters: [{name: s, source: y}]}]"
+            ),
+            "1 adapters need an engine.max_loras of at least that, not 0",
+        ),
+        (
+            "models: [{name: a, source: x, engine: {max_lora_rank: 12}}]",
+            "engine.max_lora_rank must be one of 1, 8, 16",
+        ),
+        (
+            "models: [{name: a, source: x, adapters: [{name: s}]}]",
+            "models.0.adapters.0.source: Field required",
         ),
         ("models: [", "is not YAML"),
         ("[]", "file: Input should be"),
