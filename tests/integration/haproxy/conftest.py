@@ -12,7 +12,12 @@ from libs.haproxy.commands import ServerSpec
 from libs.haproxy.config import Balance, EdgeConfig, PoolConfig
 from libs.testing.fake_replica import FakeReplica, fake_replica
 from libs.testing.free_port import free_port
-from libs.testing.real_haproxy import RealHaproxy, real_haproxy, short_folder
+from libs.testing.real_haproxy import (
+    RealHaproxy,
+    real_body_reader,
+    real_haproxy,
+    short_folder,
+)
 
 ROUTES = (
     ("m", "lc0:m"),
@@ -45,11 +50,9 @@ async def second() -> AsyncIterator[FakeReplica]:
 
 
 @pytest.fixture
-async def edge(
-    folder: Path, replica: FakeReplica, second: FakeReplica
-) -> AsyncIterator[RealHaproxy]:
-    """Run HAProxy: `m` has one replica, `p` has both, `empty` has none."""
-    config = EdgeConfig(
+def config(folder: Path) -> EdgeConfig:
+    """Return the edge's settings; a file of tests may have its own."""
+    return EdgeConfig(
         admin_socket=folder / "admin.sock",
         span_socket=folder / "span.sock",
         host="127.0.0.1",
@@ -58,6 +61,13 @@ async def edge(
         queue_timeout_s=1,
         body_bytes_max=1_000_000,
     )
+
+
+@pytest.fixture
+async def edge(
+    config: EdgeConfig, replica: FakeReplica, second: FakeReplica
+) -> AsyncIterator[RealHaproxy]:
+    """Run HAProxy: `m` has one replica, `p` has both, `empty` has none."""
     one, two = (
         ServerSpec(
             name=f"{each.name}.aa",
@@ -74,6 +84,13 @@ async def edge(
         PoolConfig(name="px0", balance=Balance.PREFIX, servers=(one, two)),
     )
     async with real_haproxy(config, pools, routes=ROUTES) as running:
+        yield running
+
+
+@pytest.fixture
+async def reader(edge: RealHaproxy) -> AsyncIterator[RealHaproxy]:
+    """Run the body reader of the edge."""
+    async with real_body_reader(edge.config) as running:
         yield running
 
 

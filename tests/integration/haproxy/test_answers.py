@@ -130,6 +130,10 @@ async def test_a_body_without_a_readable_model_is_a_bad_request(
         "/scale_elastic_ep",
         "/v1/chat",
         "/v1/messages/batches",
+        "/models/m/v1/load_lora_adapter",
+        "/models/m/metrics",
+        "/models/v1/completions",
+        "/models/m/v1/",
     ],
 )
 async def test_only_inference_paths_lead_to_a_replica(
@@ -166,9 +170,18 @@ async def test_one_model_can_be_asked_for(http: httpx.AsyncClient, name: str) ->
     assert (answer.json()["id"], answer.json()["root"]) == (name, "m")
 
 
-async def test_asking_for_an_unknown_model_is_not_found(http: httpx.AsyncClient) -> None:
+async def test_below_a_models_path_that_model_alone_is_listed(http: httpx.AsyncClient) -> None:
+    """A client with that base URL finds the model that it can ask."""
+    answer = await http.get("/models/org%2Fmodel/v1/models")
+
+    assert answer.status_code == 200
+    assert [each["id"] for each in answer.json()["data"]] == ["org/model"]
+
+
+@pytest.mark.parametrize("path", ["/v1/models/nobody", "/models/nobody/v1/models"])
+async def test_asking_for_an_unknown_model_is_not_found(http: httpx.AsyncClient, path: str) -> None:
     """In the same words as a completion."""
-    answer = await http.get("/v1/models/nobody")
+    answer = await http.get(path)
 
     assert answer.status_code == 404
     assert error_of(answer)["code"] == "model_not_found"

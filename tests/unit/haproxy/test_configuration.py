@@ -13,7 +13,9 @@ from libs.haproxy.config import (
     render_base,
     render_map,
     render_pools,
+    render_scripts,
 )
+from libs.haproxy.hold import HoldLimits
 
 CONFIG = EdgeConfig(
     admin_socket=Path("/run/s/admin.sock"),
@@ -35,6 +37,23 @@ def test_every_placeholder_is_filled() -> None:
 def test_the_admin_socket_is_for_its_owner_alone() -> None:
     """Whoever can write to it owns the proxy."""
     assert 'stats socket "/run/s/admin.sock" mode 600 level admin' in render_base(CONFIG)
+
+
+def test_tls_comes_from_the_file_beside_the_configuration() -> None:
+    """HAProxy finds it in the directory from which it starts; without TLS nothing names it."""
+    bind = "bind 127.0.0.1:8080 ssl crt certificate.pem ssl-min-ver TLSv1.2 alpn h2,http/1.1\n"
+
+    assert bind in render_base(replace(CONFIG, encrypted=True))
+    assert "bind 127.0.0.1:8080\n" in render_base(CONFIG)
+
+
+def test_beyond_loopback_no_request_is_let_in_without_a_key() -> None:
+    """Whatever the map of tenants says, by a person's hand or after an accident."""
+    beyond = render_base(replace(CONFIG, host="0.0.0.0"))  # noqa: S104 - rendered, not bound
+
+    assert "unless { always_false } or { var(txn.grant) -m found }" in beyond
+    assert "var(txn.access) -m str open" not in beyond
+    assert "var(txn.access) -m str open" in render_base(CONFIG)
 
 
 def test_tokens_are_not_held_back_and_lost_clients_are_told() -> None:
@@ -62,6 +81,25 @@ def test_settings_reach_the_text() -> None:
     assert "nbthread 4" in text
 
 
+def test_holding_is_one_rule_that_steady_state_never_meets() -> None:
+    """Lua is entered only where the pool has no usable server; without limits not at all."""
+    limits = HoldLimits(timeout_s=120, pool_max=128, all_max=512)
+    holding, refusing = replace(CONFIG, holds=limits), CONFIG
+
+    lines = (line.strip() for line in render_base(holding).splitlines())
+    rules = list(dict.fromkeys(line for line in lines if "lua" in line))
+
+    assert rules == [
+        "lua-load hold.lua 120 128 512",
+        "tune.lua.forced-yield 1000000",
+        "tune.lua.log.stderr off",
+        "http-request lua.hold if { nbsrv eq 0 }",
+    ]
+    assert render_scripts(holding).keys() == {"hold.lua"}
+    assert "lua" not in render_base(refusing)
+    assert render_scripts(refusing) == {}
+
+
 def test_without_a_stats_port_nobody_listens_for_metrics() -> None:
     """Metrics are opt-in."""
     assert "frontend stats" not in render_base(replace(CONFIG, stats_port=None))
@@ -86,8 +124,8 @@ def test_pools_choose_in_their_own_way() -> None:
     )
 
     assert text == (
-        "backend lc0 from sluice\n    balance leastconn\n\n"
-        "backend px0 from sluice\n    balance hash var(txn.affinity)\n"
+        "backend lc0 from pool\n    balance leastconn\n\n"
+        "backend px0 from pool\n    balance hash var(txn.affinity)\n"
         "    hash-type consistent\n    hash-balance-factor 150\n"
     )
 
