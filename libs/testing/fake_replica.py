@@ -36,6 +36,7 @@ class Script:
         token_s: time between two.
         die_after_tokens: close the connection after this many; None answers whole.
         obeys_max_tokens: a request's own `max_tokens` comes before `tokens`.
+        slams: close the connection of every request without a byte, whatever /health says.
     """
 
     tokens: int = 5
@@ -43,6 +44,7 @@ class Script:
     token_s: float = 0.0
     die_after_tokens: int | None = None
     obeys_max_tokens: bool = False
+    slams: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -144,6 +146,9 @@ class FakeReplica:
         self, request: SeenRequest, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
         self.seen.append(request)
+        if self.script.slams:
+            writer.transport.abort()
+            raise ConnectionResetError
         if self.asked_at is None:
             self.asked_at = time.monotonic()
         self.active += 1

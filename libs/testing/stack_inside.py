@@ -31,6 +31,9 @@ from libs.testing.local_stack import LocalStack
 from libs.testing.ray_node import marked
 
 _ANSWER_S: Final = 1.0
+_POOL: Final = re.compile(r"(lc|px)\d+")
+"""The edge has backends of its own as well."""
+
 _ADMIN_SOCKET: Final = re.compile(r"stats socket (\S+)")
 
 
@@ -139,7 +142,13 @@ class StackInside:
             states = parse_servers_state(await client.query(ShowServersState()))
         except ControlPlaneError:
             return set()
-        return {s.name for s in states if s.admin is AdminState.READY and s.up is not False}
+        return {
+            state.name
+            for state in states
+            if _POOL.fullmatch(state.pool)
+            and state.admin is AdminState.READY
+            and state.up is not False
+        }
 
     async def _answers(self) -> bool:
         try:
