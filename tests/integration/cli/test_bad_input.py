@@ -13,6 +13,7 @@ import pytest
 
 from libs.testing.free_port import free_port
 from libs.testing.local_stack import ROOT, Done, sluice
+from libs.testing.tiny_model import write_tiny_model
 
 
 def refused(done: Done, told: str) -> None:
@@ -47,10 +48,34 @@ def test_a_taken_port_names_the_port_and_the_way_out(tmp_path: Path) -> None:
 
 
 def test_an_address_beyond_loopback_is_refused(tmp_path: Path) -> None:
-    """Nothing protects the API yet, so it stays on this machine."""
+    """Before anything starts where there was never a tenant; the line says what to do."""
     done = up(tmp_path, "--host", "0.0.0.0", "--port", str(free_port()))  # noqa: S104 - refused
 
-    refused(done, "refusing to serve on 0.0.0.0")
+    refused(done, r"listen on 0\.0\.0\.0 without a tenant or TLS.*tenant add.*--tls-certificate")
+
+
+def test_an_address_beyond_loopback_is_refused_where_no_tenant_is_left(tmp_path: Path) -> None:
+    """The bus of an earlier stack is asked, and stopped again; Ray does not start for it."""
+    (tmp_path / "var" / "nats" / "store").mkdir(parents=True)
+    models = models_file(tmp_path, "name: a, source: ./weights, device: simulated")
+    write_tiny_model(tmp_path / "weights", context_tokens=512)
+
+    done = up(
+        tmp_path,
+        *("--host", "0.0.0.0", "--port", str(free_port()), "--models", models),  # noqa: S104
+    )
+
+    refused(done, r"listen on 0\.0\.0\.0 without a tenant or TLS")
+    assert not (tmp_path / "var" / "log" / "ray.log").exists()
+
+
+def test_a_missing_certificate_is_named(tmp_path: Path) -> None:
+    """Before anything starts."""
+    nowhere = tmp_path / "nowhere.pem"
+
+    done = up(tmp_path, "--tls-certificate", str(nowhere), "--port", str(free_port()))
+
+    refused(done, f"--tls-certificate {nowhere}: No such file")
 
 
 def test_more_replicas_than_fit_are_refused(tmp_path: Path) -> None:

@@ -54,6 +54,11 @@ class Layout:
         return self.var / "nats"
 
     @property
+    def nats_store(self) -> Path:
+        """What the broker keeps between two runs."""
+        return self.nats / "store"
+
+    @property
     def nats_conf(self) -> Path:
         """The broker's configuration; it holds passwords."""
         return self.secrets / "nats.conf"
@@ -62,6 +67,16 @@ class Layout:
     def haproxy(self) -> Path:
         """HAProxy's configuration, maps and servers as last applied."""
         return self.var / "haproxy"
+
+    @property
+    def served_certificate(self) -> Path:
+        """What HAProxy serves, where it speaks TLS; it holds the private key."""
+        return self.haproxy / "certificate.pem"
+
+    @property
+    def prometheus_conf(self) -> Path:
+        """The configuration for a Prometheus that scrapes this stack."""
+        return self.var / "prometheus.yml"
 
     @property
     def record(self) -> Path:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
+from libs.contracts.exposure import Listener, refusal
 from libs.contracts.model_spec import Device, ModelSpec
 from libs.errors import UsageError
 from tools.cli.stack.layout import Layout
@@ -26,17 +27,38 @@ def check_machine(layout: Layout, *, host: str, port: int) -> None:
 
     Raises:
         MachineError: it is not Linux, or the disk is full.
-        UsageError: the port is taken, or the address is not loopback.
+        UsageError: the port is taken.
     """
     if platform.system() != "Linux":
         raise MachineError(f"Sluice runs on Linux, not on {platform.system()}; use a container")
-    if not host.startswith("127.") and host not in {"localhost", "::1"}:
-        raise MachineError(
-            f"refusing to serve on {host}: without tenants and TLS the API stays on loopback; "
-            "use --host 127.0.0.1"
-        )
     require_free(host, port)
     _check_disk(layout.var)
+
+
+def check_certificate(file: Path | None) -> None:
+    """Check that a certificate file is there; whether it is a good one HAProxy's start tells.
+
+    Raises:
+        UsageError: it cannot be read.
+    """
+    if file is None:
+        return
+    try:
+        file.open("rb").close()
+    except OSError as exc:
+        raise UsageError(f"--tls-certificate {file}: {exc.strerror}") from exc
+
+
+def check_exposure(layout: Layout, listener: Listener) -> None:
+    """Check that the address may be listened on, as far as that shows before the bus runs.
+
+    Raises:
+        UsageError: it needs a tenant or TLS, and there was never a bus that could have a tenant.
+    """
+    never_ran = not layout.nats_store.exists()
+    refused = refusal(listener, has_tenants=False if never_ran else None)
+    if refused is not None:
+        raise UsageError(refused)
 
 
 def is_running(layout: Layout) -> bool:

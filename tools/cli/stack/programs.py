@@ -117,6 +117,7 @@ def _ray(layout: Layout, record: StackRecord, base: Mapping[str, str], *, cuda: 
 
 def _router_config(layout: Layout, record: StackRecord, base: Mapping[str, str]) -> Program:
     prefix = "SLUICE_ROUTER_CONFIG_"
+    certificate = record.tls_certificate
     return Program(
         name=ROUTER_CONFIG,
         command=[sys.executable, "-m", "services.router_config"],
@@ -129,6 +130,8 @@ def _router_config(layout: Layout, record: StackRecord, base: Mapping[str, str])
             f"{prefix}API_HOST": record.api_host,
             f"{prefix}API_PORT": str(record.api_port),
             f"{prefix}STATS_PORT": str(record.stats_port),
+            f"{prefix}METRICS_PORT": str(record.metrics_port),
+            **({f"{prefix}TLS_CERTIFICATE_FILE": certificate} if certificate else {}),
             f"{prefix}NATS_CREDENTIALS_FILE": str(layout.credentials("router-config")),
             f"{prefix}TRACES_DIR": str(layout.traces),
         },

@@ -6,8 +6,13 @@ import json
 import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Final
 
+from libs.contracts.exposure import Listener
 from libs.errors import UsageError
+
+_EVERYWHERE: Final = {"0.0.0.0": "127.0.0.1", "::": "::1", "*": "127.0.0.1"}  # noqa: S104 - compared, not bound
+"""Where this machine finds what listens on every address."""
 
 
 class NoStackError(UsageError):
@@ -22,6 +27,8 @@ class StackRecord:
         stack_id: stands in the environment of every process of the stack, so that `down`
             finds each of them.
         started_at: Unix time in seconds.
+        tls_certificate: the PEM file that the API's TLS follows; None where it speaks HTTP.
+        metrics_port: where router-config's own metrics are; 0 for nowhere.
     """
 
     stack_id: str
@@ -34,11 +41,20 @@ class StackRecord:
     ray_client_port: int
     ray_agent_port: int
     dashboard_port: int
+    metrics_port: int = 0
+    tls_certificate: str | None = None
+
+    @property
+    def listener(self) -> Listener:
+        """Where the API listens."""
+        return Listener(host=self.api_host, encrypted=self.tls_certificate is not None)
 
     @property
     def api_url(self) -> str:
-        """Where clients send requests."""
-        return f"http://{self.api_host}:{self.api_port}"
+        """Where clients on this machine send requests."""
+        scheme = "https" if self.listener.encrypted else "http"
+        host = _EVERYWHERE.get(self.api_host, self.api_host)
+        return f"{scheme}://{f'[{host}]' if ':' in host else host}:{self.api_port}"
 
     @property
     def nats_url(self) -> str:

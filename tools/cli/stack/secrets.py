@@ -36,9 +36,7 @@ def write_nats_configuration(layout: Layout, record: StackRecord) -> None:
     for user, password in passwords.items():
         text = render_credentials(record.nats_url, user, password)
         write_private(layout.credentials(user), text)
-    conf = NatsConf(
-        port=record.nats_port, store_dir=str(layout.nats / "store"), passwords=passwords
-    )
+    conf = NatsConf(port=record.nats_port, store_dir=str(layout.nats_store), passwords=passwords)
     write_private(layout.nats_conf, render_nats_conf(conf))
 
 

@@ -11,14 +11,17 @@ from pathlib import Path
 from typing import Final
 
 from deploy.local.nats_binary import find_nats_server
+from deploy.local.prometheus_conf import render_prometheus_conf
 from deploy.local.supervisord_conf import render
 from libs.bus.provision import provision
 from libs.bus.settings import BusSettings, read_credentials
+from libs.contracts.exposure import Listener, refusal, warning
 from libs.contracts.model_spec import ModelSpec
 from libs.engine.default_model import make_ready
 from libs.engine.memory import available_memory_bytes
+from libs.errors import UsageError
 from libs.haproxy.binary import find_haproxy
-from tools.cli.console import step
+from tools.cli.console import err, step
 from tools.cli.declare import check_sources, write_changes
 from tools.cli.model_changes import model_changes
 from tools.cli.models_yaml import load_models
@@ -27,7 +30,12 @@ from tools.cli.stack.bus import stack_bus
 from tools.cli.stack.down import stop_hard
 from tools.cli.stack.layout import Layout
 from tools.cli.stack.ports import free_ports
-from tools.cli.stack.preflight import check_machine, wants_cuda
+from tools.cli.stack.preflight import (
+    check_certificate,
+    check_exposure,
+    check_machine,
+    wants_cuda,
+)
 from tools.cli.stack.programs import (
     AUTOSCALER,
     LOGICAL_SLOTS,
@@ -42,7 +50,9 @@ from tools.cli.stack.record import StackRecord, save, write_private
 from tools.cli.stack.replicas import require_room, with_replicas
 from tools.cli.stack.secrets import make_folders, make_ray_token, write_nats_configuration
 from tools.cli.stack.supervisor import Supervisor
+from tools.cli.stack.trust import Trust, trust
 from tools.cli.stack.waiting import Watch, answers, until, until_ready, until_served
+from tools.cli.tenants import stored_tenants
 
 _BUILTIN: Final = "builtin:"
 
@@ -54,6 +64,7 @@ class UpOptions:
     Attributes:
         start_timeout_s: how long the stack may take from its first process to its first token.
         replicas: of every model, whatever the file says; None leaves it to the file.
+        tls_certificate: a PEM file with certificate, chain and key; None serves HTTP.
     """
 
     host: str
@@ -63,6 +74,12 @@ class UpOptions:
     haproxy: Path | None
     nats_server: Path | None
     replicas: int | None = None
+    tls_certificate: Path | None = None
+
+    @property
+    def listener(self) -> Listener:
+        """Where the API is to listen."""
+        return Listener(host=self.host, encrypted=self.tls_certificate is not None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,6 +91,10 @@ class Stack:
     supervisor: Supervisor
     specs: tuple[ModelSpec, ...]
     nats_server: Path
+
+    def trusted(self) -> Trust:
+        """Return how to trust the API; raises as `trust`."""
+        return trust(self.layout, self.record)
 
 
 async def up(layout: Layout, options: UpOptions) -> StackRecord:
@@ -108,6 +129,8 @@ def _check(layout: Layout, options: UpOptions) -> tuple[ModelSpec, ...]:
         if options.replicas is not None:
             require_room(specs, slots=LOGICAL_SLOTS, available_bytes=available_memory_bytes())
         check_machine(layout, host=options.host, port=options.port)
+        check_certificate(options.tls_certificate)
+        check_exposure(layout, options.listener)
         say("HAProxy")
         find_haproxy(options.haproxy)
         make_folders(layout)
@@ -122,7 +145,8 @@ def _make_models(layout: Layout, specs: Sequence[ModelSpec]) -> None:
 
 
 def _new_record(options: UpOptions) -> StackRecord:
-    stats, nats, ray, ray_client, ray_agent, dashboard = free_ports(6)
+    stats, metrics, nats, ray, ray_client, ray_agent, dashboard = free_ports(7)
+    certificate = options.tls_certificate
     return StackRecord(
         stack_id=secrets.token_hex(8),
         started_at=time.time(),
@@ -134,6 +158,8 @@ def _new_record(options: UpOptions) -> StackRecord:
         ray_client_port=ray_client,
         ray_agent_port=ray_agent,
         dashboard_port=dashboard,
+        metrics_port=metrics,
+        tls_certificate=None if certificate is None else str(certificate.absolute()),
     )
 
 
@@ -147,6 +173,7 @@ async def _start(stack: Stack, timeout_s: float) -> None:
         _write_files(stack)
         stack.supervisor.launch(stack.layout.supervisor_conf, _supervisor_environment(stack))
         stack.supervisor.start(NATS)
+        await _require_protection(stack, timeout_s=timeout_s)
         # Ray takes longest, so it starts at once and is waited for last.
         stack.supervisor.start(RAY)
         await provision(_admin(stack.layout), timeout_s=timeout_s)
@@ -154,17 +181,41 @@ async def _start(stack: Stack, timeout_s: float) -> None:
         stack.supervisor.start(ROUTER_CONFIG)
         stack.supervisor.start(AUTOSCALER)
         await _declare(stack)
-        await until(watch, "HAProxy", lambda: answers(f"{stack.record.api_url}/health"))
+        await until(
+            watch, "HAProxy", lambda: answers(f"{stack.record.api_url}/health", stack.trusted)
+        )
     with step("Ray, Ray Serve and the replicas") as say:
         async with stack_bus(stack.layout) as bus:
             await until_ready(watch, bus, stack.specs, say)
     with step("first token"):
-        await until_served(watch, stack.record.api_url, stack.specs)
+        await until_served(watch, stack.record.api_url, stack.specs, trusted=stack.trusted())
+
+
+async def _require_protection(stack: Stack, *, timeout_s: float) -> None:
+    """Refuse to serve where nothing would protect the API; tenants are on the bus alone.
+
+    Raises:
+        UsageError: others than this machine's users could reach it.
+    """
+    listener = stack.record.listener
+    if listener.is_loopback:
+        return
+    await provision(_admin(stack.layout), timeout_s=timeout_s)
+    async with stack_bus(stack.layout) as bus:
+        tenants = (await stored_tenants(bus)).values()
+    refused = refusal(listener, has_tenants=not all(each.is_revoked for each in tenants))
+    if refused is not None:
+        raise UsageError(refused)
+    risk = warning(listener)
+    if risk is not None:
+        err.print(f"[yellow]{risk}[/]")
 
 
 def _write_files(stack: Stack) -> None:
     layout, record = stack.layout, stack.record
     save(record, layout.record)
+    conf = render_prometheus_conf(metrics_port=record.metrics_port, stats_port=record.stats_port)
+    layout.prometheus_conf.write_text(conf)
     make_ray_token(layout)
     write_nats_configuration(layout, record)
     text = render(
