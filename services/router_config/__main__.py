@@ -1,4 +1,7 @@
-"""Runs router-config: `python -m services.router_config`, or `... check` to check its settings."""
+"""Runs router-config: `python -m services.router_config`.
+
+`... check` checks its settings; `... reader` runs the body reader beside its HAProxy.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,7 @@ from libs.telemetry.logging import configure_logging
 from libs.telemetry.settings import otel_environment
 from libs.telemetry.tracing import configure_tracing
 from services.router_config.settings import RouterConfigSettings
-from services.router_config.wiring import wire
+from services.router_config.wiring import become_body_reader, wire
 
 
 def main() -> int:
@@ -25,6 +28,8 @@ def main() -> int:
         if sys.argv[1:] == ["check"]:
             find_haproxy(settings.haproxy_binary)
             return 0
+        if sys.argv[1:] == ["reader"]:
+            become_body_reader(settings)
         asyncio.run(_run(settings))
     except UsageError as error:
         sys.stderr.write(f"router-config: {error}\n")

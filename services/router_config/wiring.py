@@ -3,32 +3,46 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import resource
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, Never
 
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.trace import Tracer
+from prometheus_client import CollectorRegistry, ProcessCollector
 
 from libs.bus.nats_bus import NatsBus, connect
 from libs.bus.settings import BusSettings, read_credentials
-from libs.clock import SystemClock
+from libs.clock import Clock, SystemClock
 from libs.contracts.ids import EdgeId, EventId
 from libs.haproxy.binary import find_haproxy
+from libs.haproxy.body_reader import READER_FILE, render_reader
 from libs.haproxy.client import HaproxyClient
 from libs.haproxy.config import EdgeConfig
+from libs.haproxy.hold import HoldLimits
 from libs.telemetry.logging import get_logger
+from services.router_config.adapters.haproxy.certificate import (
+    CertificateFile,
+    forget_certificate,
+)
 from services.router_config.adapters.haproxy.edge import HaproxyEdge
 from services.router_config.adapters.haproxy.files import StateFiles
 from services.router_config.adapters.haproxy.program import HaproxyProgram, Launch
+from services.router_config.adapters.prometheus.server import MetricsServer
 from services.router_config.adapters.spans.codec import EdgeIdentity
 from services.router_config.adapters.spans.receiver import SpanReceiver
 from services.router_config.adapters.spans.sink import span_sink
+from services.router_config.certificate import CertificateWatch
+from services.router_config.gauges import StandingCollector
+from services.router_config.metrics import MeteredEdge, Meters
 from services.router_config.outbox import Outbox
+from services.router_config.ports import Certificate
+from services.router_config.protection import require_protection
 from services.router_config.recorder import Recorder
 from services.router_config.reporter import Reporter
 from services.router_config.service import Pace, Peers, RouterConfig
@@ -49,6 +63,7 @@ class RouterConfigApp:
     outbox: Outbox
     reporter: Reporter
     weigher: Weigher
+    metrics: MetricsServer
     program: HaproxyProgram
     settings: RouterConfigSettings
     config_changed: bool
@@ -89,20 +104,28 @@ async def wire(
     binary = find_haproxy(settings.haproxy_binary)
     credentials = read_credentials(settings.nats_credentials_file)
     settings.run_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
-    files = StateFiles(settings.state_dir, pools_per_kind=settings.pools_per_kind)
-    config_changed = files.prepare(edge_config(settings))
     bus_settings = BusSettings(credentials=credentials, name=f"router-config-{settings.edge_id}")
     async with connect(bus_settings, wait=False) as bus:
+        await require_protection(bus, settings.listener)
+        files = StateFiles(settings.state_dir, pools_per_kind=settings.pools_per_kind)
+        config_changed = files.prepare(edge_config(settings))
         client = HaproxyClient(settings.admin_socket, timeout_s=settings.command_timeout_s)
         program = HaproxyProgram(_launch(settings, binary.path), client)
         local = _Local(client=client, program=program, files=files, config_changed=config_changed)
         app = _app(settings, bus, provider.get_tracer("sluice.router_config"), local)
-        spans = SpanReceiver(settings.span_socket, _identity(settings), span_sink(provider))
+        spans = SpanReceiver(
+            settings.span_socket,
+            _identity(settings),
+            span_sink(provider),
+            on_hold=app.service.look_again,
+        )
         spans.open()
+        app.metrics.open()
         _log.info("router_config_starting", **settings.model_dump(mode="json"))
         try:
             yield app
         finally:
+            app.metrics.close()
             spans.close()
             program.close()
 
@@ -123,12 +146,10 @@ def _app(
     clock = SystemClock()
     edge_name = EdgeId(settings.edge_id)
     outbox = Outbox(bus, bus)
+    registry = CollectorRegistry()
+    meters = Meters(registry)
     peers = Peers(
-        edge=HaproxyEdge(
-            local.client,
-            pools_per_kind=lambda: local.files.counters().pools_per_kind,
-            now=clock.now,
-        ),
+        edge=MeteredEdge(_edge(local, clock), meters),
         program=local.program,
         memory=local.files,
         recorder=Recorder(
@@ -136,7 +157,9 @@ def _app(
             outbox,
             edge_id=edge_name,
             new_event_id=lambda: EventId(uuid.uuid4().hex),
+            meters=meters,
         ),
+        certificate=CertificateWatch(_certificate(settings, local.client), local.program),
     )
     service = RouterConfig(
         peers, lambda wake: BusViews(bus, wake), pace=_pace(settings), clock=clock
@@ -146,10 +169,37 @@ def _app(
         outbox=outbox,
         reporter=Reporter(service, outbox, edge_id=edge_name, clock=clock),
         weigher=Weigher(service, peers.edge, events=bus, clock=clock),
+        metrics=_metrics_server(registry, service, port=settings.metrics_port),
         program=local.program,
         settings=settings,
         config_changed=local.config_changed,
     )
+
+
+def _edge(local: _Local, clock: Clock) -> HaproxyEdge:
+    return HaproxyEdge(
+        local.client,
+        pools_per_kind=lambda: local.files.counters().pools_per_kind,
+        now=clock.now,
+    )
+
+
+def _certificate(settings: RouterConfigSettings, client: HaproxyClient) -> Certificate | None:
+    """Make ready what HAProxy's start needs for TLS, or remove what an earlier one left."""
+    if settings.tls_certificate_file is None:
+        forget_certificate(settings.state_dir)
+        return None
+    file = CertificateFile(settings.tls_certificate_file, settings.state_dir, client)
+    file.prepare()
+    return file
+
+
+def _metrics_server(
+    registry: CollectorRegistry, service: RouterConfig, *, port: int
+) -> MetricsServer:
+    ProcessCollector(registry=registry)
+    registry.register(StandingCollector(service))
+    return MetricsServer(registry, lambda: service.standing().known.leases, port=port)
 
 
 def _identity(settings: RouterConfigSettings) -> EdgeIdentity:
@@ -184,15 +234,45 @@ def edge_config(settings: RouterConfigSettings) -> EdgeConfig:
         span_socket=settings.span_socket,
         host=settings.api_host,
         port=settings.api_port,
+        encrypted=settings.tls_certificate_file is not None,
         stats_port=settings.stats_port or None,
         threads=settings.threads,
         connections_max=connections_within(settings.connections_max, files_max=_files_max()),
         queue_timeout_s=settings.queue_timeout_s,
+        holds=_hold_limits(settings),
         response_timeout_s=settings.response_timeout_s,
+        request_timeout_s=settings.request_timeout_s,
+        body_timeout_s=settings.body_timeout_s,
+        client_timeout_s=settings.client_timeout_s,
         body_bytes_max=settings.body_bytes_max,
+        large_bodies_max=settings.large_bodies_max,
         prefix_bytes=settings.prefix_bytes,
         trace_ratio=settings.trace_ratio,
     )
+
+
+def _hold_limits(settings: RouterConfigSettings) -> HoldLimits | None:
+    if settings.hold_timeout_s == 0:
+        return None
+    return HoldLimits(
+        timeout_s=settings.hold_timeout_s,
+        pool_max=settings.holds_per_model_max,
+        all_max=settings.holds_max,
+    )
+
+
+def become_body_reader(settings: RouterConfigSettings) -> Never:
+    """Write the body reader's configuration, and go on as its HAProxy.
+
+    Raises:
+        UsageError: there is no HAProxy that is new enough.
+    """
+    binary = find_haproxy(settings.haproxy_binary).path
+    for folder in (settings.state_dir, settings.run_dir):
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    (settings.state_dir / READER_FILE).write_text(render_reader(edge_config(settings)))
+    arguments = ["-db", "-C", str(settings.state_dir), "-f", READER_FILE]
+    os.execv(binary, [str(binary), *arguments])  # noqa: S606 - a list of ours, and no shell
 
 
 def connections_within(wanted: int, *, files_max: int) -> int:
