@@ -31,6 +31,7 @@ from tools.cli.stack.down import down as stop_stack
 from tools.cli.stack.layout import Layout
 from tools.cli.stack.locate import ROOT, here
 from tools.cli.stack.record import StackRecord, load, require
+from tools.cli.stack.trust import trust
 from tools.cli.status import Status, assemble
 from tools.cli.status_table import tables
 
@@ -147,9 +148,14 @@ def chat(
     api_key: ApiKey = None,
 ) -> None:
     """Ask a question and stream the answer."""
-    key = chosen_key(api_key, CliSettings())
+    layout = _layout()
+    record = require(layout.record)
     pieces = stream_answer(
-        Door(api_url=require(_layout().record).api_url, api_key=key),
+        Door(
+            api_url=record.api_url,
+            trusted=trust(layout, record),
+            api_key=chosen_key(api_key, CliSettings()),
+        ),
         model=model,
         question=question,
         temperature=temperature,
@@ -218,7 +224,8 @@ def _greet(record: StackRecord, layout: Layout, headline: str) -> None:
     encrypted = record.tls_certificate is not None
     curl = (
         # A certificate rarely names the address under which this machine finds itself.
-        f"curl -{'kN' if encrypted else 'N'} {record.api_url}/v1/chat/completions -H 'Content-Type: application/json' -d "
+        f"curl -{'kN' if encrypted else 'N'} {record.api_url}/v1/chat/completions"
+        " -H 'Content-Type: application/json' -d "
         """'{"model": "default", "stream": true, "messages": """
         """[{"role": "user", "content": "What is the capital of France?"}]}'"""
     )

@@ -10,6 +10,7 @@ from typing import Final
 import httpx
 
 from libs.errors import PeerUnreachableError, UsageError
+from tools.cli.stack.trust import Trust
 
 _CONNECT_S: Final = 2.0
 _TOKEN_GAP_S: Final = 300.0
@@ -21,9 +22,10 @@ class ChatRefusedError(UsageError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Door:
-    """Where to ask, and with whose key; None sends none."""
+    """Where to ask, whom to trust there, and with whose key; None sends none."""
 
     api_url: str
+    trusted: Trust = True
     api_key: str | None = None
 
     def headers(self) -> dict[str, str]:
@@ -55,6 +57,7 @@ def stream_answer(
             json=body,
             headers=door.headers(),
             timeout=limits,
+            verify=door.trusted,
         ) as reply:
             if reply.status_code != httpx.codes.OK:
                 reply.read()
