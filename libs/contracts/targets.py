@@ -14,6 +14,7 @@ class ScaleReason(StrEnum):
 
     MINIMUM = "minimum"
     MANUAL = "manual"
+    DEMAND = "demand"
     HOLD_UNKNOWN = "hold_unknown"
 
 

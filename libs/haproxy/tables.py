@@ -5,7 +5,6 @@ Columns are found by name, so that a newer HAProxy may add some.
 
 from __future__ import annotations
 
-import csv
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ _MAINT_BITS: Final = 0x01 | 0x02 | 0x04 | 0x20 | 0x40
 _CHECK_ENABLED_BIT: Final = 0x04
 _OPERATIONAL_STOPPED: Final = 0
 _RESULT_UNKNOWN: Final = 0
+_HOLDS_HEAD: Final = "# pool held"
 _MAP_LINE: Final = re.compile(r"-?\d+ \((.*?)\) .*curr_ver=(\d+) next_ver=\d+ entry_cnt=(\d+)")
 
 
@@ -112,11 +112,11 @@ def parse_servers_state(text: str) -> tuple[ServerState, ...]:
     Raises:
         UnreadableReplyError: a column is missing.
     """
-    lines = [line for line in text.splitlines() if line][1:]
-    rows = csv.DictReader((line.removeprefix("# ") for line in lines), delimiter=" ")
+    lines = (line.removeprefix("# ") for line in text.splitlines() if line)
+    next(lines, "")
     try:
-        return tuple(_server_state(row) for row in rows)
-    except (KeyError, ValueError, TypeError) as exc:
+        return tuple(_server_state(row) for row in _rows(lines, _STATE_COLUMNS, separator=" "))
+    except (KeyError, ValueError, IndexError) as exc:
         raise UnreadableReplyError(missing=str(exc), text=text[:200]) from exc
 
 
@@ -128,7 +128,7 @@ def parse_stat(text: str) -> tuple[Stat, ...]:
     """
     lines = (line.removeprefix("# ") for line in text.splitlines() if line)
     try:
-        return tuple(_stat(row) for row in _csv_rows(lines))
+        return tuple(_stat(row) for row in _rows(lines, _STAT_COLUMNS, separator=","))
     except (KeyError, ValueError, IndexError) as exc:
         raise UnreadableReplyError(missing=str(exc), text=text[:200]) from exc
 
@@ -145,6 +145,18 @@ def parse_map(text: str) -> tuple[tuple[str, str], ...]:
     """Read `show map <file>`: a pointer, the key, and the value up to the end of the line."""
     rows = (line.split(" ", 2) for line in text.splitlines() if line.startswith("0x"))
     return tuple((row[1], row[2] if len(row) > 2 else "") for row in rows)  # noqa: PLR2004
+
+
+def parse_holds(text: str) -> dict[str, int] | None:
+    """Read `show holds`: held requests by pool, after a header; pools that hold none are left out.
+
+    None is unknown: this HAProxy does not know the command, because it holds nothing.
+    """
+    head, *rows = text.splitlines() or [""]
+    if head != _HOLDS_HEAD:
+        return None
+    pairs = (row.rpartition(" ") for row in rows if row)
+    return {pool: int(count) for pool, _, count in pairs if count.isdecimal()}
 
 
 def _server_state(row: dict[str, str]) -> ServerState:
@@ -174,15 +186,22 @@ def _up(operational: int, check_result: int) -> bool | None:
     return None if check_result == _RESULT_UNKNOWN else True
 
 
-def _csv_rows(lines: Iterator[str]) -> Iterator[dict[str, str]]:
-    header = next(lines, "").split(",")
-    wanted = [(name, header.index(name)) for name in _STAT_COLUMNS]
+def _rows(
+    lines: Iterator[str], columns: tuple[str, ...], *, separator: str
+) -> Iterator[dict[str, str]]:
+    """Read rows below a header, and of each only some columns: a thousand come every second."""
+    header = next(lines, "").split(separator)
+    wanted = [(name, header.index(name)) for name in columns]
     for line in lines:
-        cells = line.split(",")
+        cells = line.split(separator)
         yield {name: cells[index] for name, index in wanted}
 
 
 _STAT_COLUMNS: Final = ("pxname", "svname", "qcur", "scur", "slim", "econ")
+_STATE_COLUMNS: Final = (
+    *("be_name", "srv_name", "srv_id", "srv_addr", "srv_port", "srv_admin_state"),
+    *("srv_op_state", "srv_check_result", "srv_check_state", "srv_uweight"),
+)
 
 
 def _stat(row: dict[str, str]) -> Stat:

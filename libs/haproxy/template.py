@@ -46,7 +46,6 @@ defaults sluice
 POOL_DEFAULTS: Final = """
 defaults pool from sluice
     # A request that finds no usable server waits for one; the limits are the script's.
-    # Here and not in a frontend: only within a pool HAProxy listens for a client that leaves.
     <hold_rule>
 """
 

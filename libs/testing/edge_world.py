@@ -32,6 +32,9 @@ from libs.contracts.subjects import (
     ROUTING_BUCKET,
     lease_key,
 )
+from libs.haproxy.client import HaproxyClient
+from libs.haproxy.commands import AdminState, ShowServersState
+from libs.haproxy.tables import parse_servers_state
 from libs.testing.eventually import eventually
 from libs.testing.fake_replica import FakeReplica, Script, fake_replica
 from libs.testing.free_port import free_port
@@ -98,6 +101,7 @@ class RouterConfigProcess:
 class EdgeWorld:
     """One edge with everything that it needs."""
 
+    edge_id: str = EDGE
     folder: Path
     nats: NatsServer
     bus: NatsBus
@@ -169,9 +173,33 @@ class EdgeWorld:
         assert found is not None
         return found
 
+    async def until_listed(self, model: str) -> None:
+        """Wait until the edge knows a model."""
+
+        async def listed() -> bool:
+            return (await self.http.get(f"/v1/models/{model}")).status_code == httpx.codes.OK
+
+        await eventually(listed, within_s=START_TIMEOUT_S, what=f"{model} on the list")
+
     async def status(self) -> RoutingStatus | None:
         """Return what the edge says of itself."""
-        return await read_status(self.bus)
+        return await read_status(self.bus, edge_id=self.edge_id)
+
+    async def servers(self) -> dict[str, AdminState]:
+        """Return the servers of HAProxy's pools, by name; its own backends are left out."""
+        client = HaproxyClient(self.folder / "run" / "admin.sock", timeout_s=5)
+        states = parse_servers_state(await client.query(ShowServersState()))
+        return {state.name: state.admin for state in states if state.pool[:2] in ("lc", "px")}
+
+    async def another(self, edge_id: str) -> EdgeWorld:
+        """Run a second edge on the same bus, with a router-config and a HAProxy of its own."""
+        folder = self._stack.enter_context(short_folder())
+        made = await _edge(
+            self._stack, folder=folder, nats=self.nats, bus=self.bus, edge_id=edge_id
+        )
+        await made.router_config.start()
+        await made.until_up()
+        return made
 
     async def until_servers(self, count: int) -> RoutingStatus:
         """Wait until the edge says that it has this many ready servers."""
@@ -191,9 +219,9 @@ class EdgeWorld:
         return [line for line in lines if line.get("event") == event]
 
 
-async def read_status(store: StateStore) -> RoutingStatus | None:
-    """Read the edge's status record."""
-    entry = await store.get(ROUTING_BUCKET, EDGE)
+async def read_status(store: StateStore, *, edge_id: str = EDGE) -> RoutingStatus | None:
+    """Read an edge's status record."""
+    entry = await store.get(ROUTING_BUCKET, edge_id)
     return entry.value if entry and isinstance(entry.value, RoutingStatus) else None
 
 
@@ -205,24 +233,37 @@ async def edge_world(*, start: bool = True) -> AsyncIterator[EdgeWorld]:
         (folder / "nats").mkdir()
         nats = await stack.enter_async_context(nats_server(folder / "nats"))
         bus = await stack.enter_async_context(connect(nats.settings(ADMIN)))
-        router_config = RouterConfigProcess(folder=folder, settings=_settings(folder, nats))
-        port = router_config.settings["api_port"]
-        http = httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=30)
-        await stack.enter_async_context(http)
-        stack.push_async_callback(_end_haproxy, folder)
-        stack.push_async_callback(router_config.stop)
-        world = EdgeWorld(
-            folder=folder,
-            nats=nats,
-            bus=bus,
-            router_config=router_config,
-            http=http,
-            _stack=stack,
-        )
+        world = await _edge(stack, folder=folder, nats=nats, bus=bus)
         if start:
-            await router_config.start()
+            await world.router_config.start()
             await world.until_up()
         yield world
+
+
+async def _edge(
+    stack: AsyncExitStack,
+    *,
+    folder: Path,
+    nats: NatsServer,
+    bus: NatsBus,
+    edge_id: str = EDGE,
+) -> EdgeWorld:
+    """Prepare an edge; its router-config is not started yet."""
+    settings = _settings(folder, nats) | {"edge_id": edge_id}
+    router_config = RouterConfigProcess(folder=folder, settings=settings)
+    http = httpx.AsyncClient(base_url=f"http://127.0.0.1:{settings['api_port']}", timeout=30)
+    await stack.enter_async_context(http)
+    stack.push_async_callback(_end_haproxy, folder)
+    stack.push_async_callback(router_config.stop)
+    return EdgeWorld(
+        edge_id=edge_id,
+        folder=folder,
+        nats=nats,
+        bus=bus,
+        router_config=router_config,
+        http=http,
+        _stack=stack,
+    )
 
 
 def haproxy_pid(folder: Path) -> int:
@@ -251,4 +292,5 @@ def _settings(folder: Path, nats: NatsServer) -> dict[str, str]:
         "nats_credentials_file": str(credentials),
         "api_port": str(free_port()),
         "stop_timeout_s": "1",
+        "hold_timeout_s": "0",
     }

@@ -54,6 +54,16 @@ class ReplicaJson(TypedDict):
     running: int | None
     waiting: int | None
     kv_cache_usage_ratio: float | None
+    adapters: list[str]
+
+
+class AdapterJson(TypedDict):
+    """One adapter of the status."""
+
+    name: str
+    source: str
+    loaded: int
+    causes: list[str]
 
 
 class ModelJson(TypedDict):
@@ -63,7 +73,9 @@ class ModelJson(TypedDict):
     aliases: list[str]
     target: int | None
     ready: int
+    held: int | None
     replicas: list[ReplicaJson]
+    adapters: list[AdapterJson]
 
 
 class PartJson(TypedDict):

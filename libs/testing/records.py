@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 
 from libs.contracts.events import ScaleDecided, Stamp
-from libs.contracts.ids import EventId, Incarnation, ModelName, ReplicaId, TenantName
+from libs.contracts.ids import EdgeId, EventId, Incarnation, ModelName, ReplicaId, TenantName
 from libs.contracts.lease import Endpoint, ReplicaLease, ReplicaState, Versions
 from libs.contracts.model_spec import Device, ModelSpec, ScalingSpec
-from libs.contracts.reports import LoadReport
+from libs.contracts.reports import DemandReport, LoadReport
 from libs.contracts.targets import ScaleReason
 from libs.contracts.tenant import Tenant, key_hash
 
@@ -58,6 +58,20 @@ def a_load_report(replica: str = "r1", *, model: str = "m", running: int = 1) ->
         kv_cache_usage_ratio=0.5,
         ttft_p50_s=None,
         tokens_per_s=10.0,
+        observed_at=3.0,
+    )
+
+
+def a_demand_report(
+    *, model: str = "m", held: int = 0, queued: int = 0, refused: int = 0, edge: str = "edge"
+) -> DemandReport:
+    """Return what one edge says about one model."""
+    return DemandReport(
+        model=ModelName(model),
+        edge_id=EdgeId(edge),
+        queued=queued,
+        held=held,
+        refused_count=refused,
         observed_at=3.0,
     )
 

@@ -17,6 +17,7 @@ from opentelemetry.trace import SpanKind
 
 from libs.bus.leadership import Leadership
 from libs.bus.ports import StateStore
+from libs.bus.waiting import any_changed
 from libs.clock import Clock, sleep
 from libs.contracts.ids import ModelName
 from libs.contracts.targets import DecidedTarget
@@ -35,6 +36,7 @@ from services.autoscaler.domain.applications import (
 from services.autoscaler.domain.decide import Decision, ScalingState, Signals, decide, is_news
 from services.autoscaler.domain.progress import NOTHING_SEEN, advance
 from services.autoscaler.domain.snapshot import Declared, Memory, Targets, hold_reason, remember
+from services.autoscaler.listener import DemandListener
 from services.autoscaler.ports import Applications
 from services.autoscaler.recorder import Recorder
 from services.autoscaler.views import Views, open_views
@@ -84,6 +86,7 @@ class Peers:
     """Whom the autoscaler works with."""
 
     store: StateStore
+    demand: DemandListener
     applications: Applications
     recorder: Recorder
     leadership: Leadership
@@ -96,6 +99,7 @@ class Autoscaler:
     def __init__(self, peers: Peers, *, import_path: str, resync_s: float) -> None:
         """Use peers that somebody else opens and closes; `import_path` builds every application."""
         self._store = peers.store
+        self._demand = peers.demand
         self._applications = peers.applications
         self._recorder = peers.recorder
         self._leadership = peers.leadership
@@ -114,9 +118,11 @@ class Autoscaler:
         async with asyncio.TaskGroup() as tasks:
             leading = tasks.create_task(self._leadership.run())
             following = tasks.create_task(self._follow())
+            listening = tasks.create_task(self._demand.follow())
             await stop.wait()
             leading.cancel()
             following.cancel()
+            listening.cancel()
         await self._leadership.release()
 
     async def reconcile(self, views: Views) -> Report:
@@ -149,7 +155,8 @@ class Autoscaler:
         while True:
             report = await self.reconcile(views)
             held = report.outcome is Outcome.HELD
-            await views.changed(timeout_s=HELD_RETRY_S if held else self._resync_s)
+            limit_s = HELD_RETRY_S if held else self._resync_s
+            await any_changed((views, self._demand), timeout_s=limit_s)
             await sleep(self._clock, SETTLE_S)
 
     async def _round(self, views: Views) -> Report:
@@ -180,8 +187,11 @@ class Autoscaler:
             signals = Signals(
                 manual=targets.manual.get(model),
                 ready=None if ready is None else ready.get(model, 0),
+                unserved=self._demand.unserved(model),
             )
-            state = ScalingState(target=last.replicas if last else None)
+            state = ScalingState(
+                target=last.replicas if last else None, reason=last.reason if last else None
+            )
             decisions[model] = decide(signals, spec.scaling, state, now)
         return decisions
 

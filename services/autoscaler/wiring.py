@@ -13,6 +13,7 @@ from libs.clock import SystemClock
 from libs.errors import UsageError
 from libs.telemetry.tracing import default_instance_id
 from services.autoscaler.adapters.ray_serve.client import ServeLimits, open_client
+from services.autoscaler.listener import DemandListener
 from services.autoscaler.recorder import SOURCE, Recorder
 from services.autoscaler.service import Autoscaler, Peers
 from services.autoscaler.settings import AutoscalerSettings
@@ -40,6 +41,7 @@ async def wired(settings: AutoscalerSettings) -> AsyncIterator[Autoscaler]:
         )
         peers = Peers(
             store=bus,
+            demand=DemandListener(bus, clock),
             applications=applications,
             recorder=Recorder(bus, bus, clock),
             leadership=Leadership(bus, clock, service=SOURCE, holder=default_instance_id()),

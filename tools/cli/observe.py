@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Callable, Collection
+from collections.abc import Set as AbstractSet
 from contextlib import AsyncExitStack
 from typing import Final
 
 from libs.bus.nats_bus import NatsBus
-from libs.bus.ports import Record
-from libs.contracts.ids import ModelName, ReplicaId
+from libs.bus.ports import Record, Report
+from libs.contracts.ids import ModelName
 from libs.contracts.lease import ReplicaLease
 from libs.contracts.model_spec import ModelSpec
-from libs.contracts.reports import LoadReport, RoutingStatus
+from libs.contracts.reports import DemandReport, LoadReport, RoutingStatus
 from libs.contracts.subjects import (
+    DEMAND_SUBJECTS,
     LOAD_SUBJECTS,
     MODELS_BUCKET,
     REPLICAS_BUCKET,
@@ -28,21 +30,27 @@ from tools.cli.stack.supervisor import Supervisor
 from tools.cli.status import Observed, ProcessStatus
 
 _REPORT_WAIT_S: Final = 1.5
-"""Replicas report once a second."""
+"""Replicas and edges report once a second."""
 
 
 async def observe(bus: NatsBus, layout: Layout) -> Observed:
-    """Read everything once; waits at most 1.5 s for the replicas' load reports."""
+    """Read everything once; waits at most 1.5 s for the reports of replicas and edges."""
     records = await read_buckets(
         bus, (MODELS_BUCKET, REPLICAS_BUCKET, TARGETS_BUCKET, ROUTING_BUCKET)
     )
     leases = [each for each in records if isinstance(each, ReplicaLease)]
+    specs = [each for each in records if isinstance(each, ModelSpec)]
+    loads, demands = await asyncio.gather(
+        _heard(bus, LOAD_SUBJECTS, _replica, expected={lease.replica_id for lease in leases}),
+        _heard(bus, DEMAND_SUBJECTS, _model, expected={spec.name for spec in specs}),
+    )
     return Observed(
-        specs=[each for each in records if isinstance(each, ModelSpec)],
+        specs=specs,
         leases=leases,
         manual={each.model: each for each in records if isinstance(each, ManualTarget)},
         decided={each.model: each for each in records if isinstance(each, DecidedTarget)},
-        loads=await _loads(bus, {lease.replica_id for lease in leases}),
+        loads={each.replica_id: each for each in loads if isinstance(each, LoadReport)},
+        demands=[each for each in demands if isinstance(each, DemandReport)],
         routing=next((each for each in records if isinstance(each, RoutingStatus)), None),
         processes=processes(layout),
     )
@@ -70,16 +78,26 @@ def processes(layout: Layout) -> tuple[ProcessStatus, ...]:
     return tuple(ProcessStatus(name=each.name, state=each.state, pid=each.pid) for each in states)
 
 
-async def _loads(bus: NatsBus, expected: set[ReplicaId]) -> Mapping[ReplicaId, LoadReport]:
-    heard: dict[ReplicaId, LoadReport] = {}
+async def _heard(
+    bus: NatsBus, subjects: str, about: Callable[[Report], str], *, expected: AbstractSet[str]
+) -> Collection[Report]:
+    """Listen until everybody has reported who is expected to, or the time is over."""
+    heard: dict[str, Report] = {}
     if not expected:
-        return heard
-    async with bus.reports(LOAD_SUBJECTS) as incoming:
+        return ()
+    async with bus.reports(subjects) as incoming:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_REPORT_WAIT_S):
                 async for received in incoming:
-                    if isinstance(received.value, LoadReport):
-                        heard[received.value.replica_id] = received.value
-                    if expected <= heard.keys():
+                    heard[received.subject] = received.value
+                    if expected <= {about(report) for report in heard.values()}:
                         break
-    return heard
+    return heard.values()
+
+
+def _replica(report: Report) -> str:
+    return report.replica_id if isinstance(report, LoadReport) else ""
+
+
+def _model(report: Report) -> str:
+    return report.model

@@ -7,8 +7,8 @@ from dataclasses import asdict, dataclass
 
 from libs.contracts.ids import ModelName, ReplicaId
 from libs.contracts.lease import ReplicaLease, ReplicaState
-from libs.contracts.model_spec import ModelSpec
-from libs.contracts.reports import LoadReport, RoutingStatus
+from libs.contracts.model_spec import AdapterSpec, ModelSpec
+from libs.contracts.reports import DemandReport, LoadReport, RoutingStatus
 from libs.contracts.targets import DecidedTarget, ManualTarget
 
 
@@ -25,19 +25,42 @@ class ReplicaStatus:
     running: int | None
     waiting: int | None
     kv_cache_usage_ratio: float | None
+    adapters: tuple[str, ...]
     reason: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AdapterStatus:
+    """One adapter of a model.
+
+    Attributes:
+        loaded: ready replicas that serve it; its name is routed when all of them do.
+        causes: why it could not be loaded as declared, each with the replica's id.
+    """
+
+    name: str
+    source: str
+    loaded: int
+    causes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ModelStatus:
-    """One model; `target` is None until the autoscaler has decided."""
+    """One model.
+
+    Attributes:
+        target: None until the autoscaler has decided.
+        held: requests that wait at the edge for a first replica; None when no edge has said.
+    """
 
     name: str
     aliases: tuple[str, ...]
     target: int | None
     target_reason: str | None
     ready: int
+    held: int | None
     replicas: tuple[ReplicaStatus, ...]
+    adapters: tuple[AdapterStatus, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,6 +115,7 @@ class Observed:
     manual: Mapping[ModelName, ManualTarget]
     decided: Mapping[ModelName, DecidedTarget]
     loads: Mapping[ReplicaId, LoadReport]
+    demands: Iterable[DemandReport]
     routing: RoutingStatus | None
     processes: tuple[ProcessStatus, ...]
 
@@ -138,11 +162,36 @@ def _model(spec: ModelSpec, leases: list[ReplicaLease], observed: Observed) -> M
         target=target,
         target_reason=reason,
         ready=sum(lease.state is ReplicaState.READY for lease in leases),
+        held=_held(spec.name, observed.demands),
         replicas=tuple(
             _replica(lease, observed.loads.get(lease.replica_id))
             for lease in sorted(leases, key=lambda lease: lease.replica_id)
         ),
+        adapters=tuple(_adapter(each, leases) for each in spec.adapters),
     )
+
+
+def _adapter(adapter: AdapterSpec, leases: list[ReplicaLease]) -> AdapterStatus:
+    return AdapterStatus(
+        name=adapter.name,
+        source=adapter.source,
+        loaded=sum(
+            lease.state is ReplicaState.READY and adapter.name in lease.adapters for lease in leases
+        ),
+        causes=tuple(
+            f"{lease.replica_id}: {trouble.cause}"
+            for lease in sorted(leases, key=lambda lease: lease.replica_id)
+            for trouble in lease.adapter_troubles
+            if trouble.adapter == adapter.name
+        ),
+    )
+
+
+def _held(model: ModelName, demands: Iterable[DemandReport]) -> int | None:
+    """Sum up what edges say; one that does not know makes the sum unknown."""
+    said = [each.held for each in demands if each.model == model]
+    known = [held for held in said if held is not None]
+    return sum(known) if known and len(known) == len(said) else None
 
 
 def _replica(lease: ReplicaLease, load: LoadReport | None) -> ReplicaStatus:
@@ -156,5 +205,6 @@ def _replica(lease: ReplicaLease, load: LoadReport | None) -> ReplicaStatus:
         running=load.running if load else None,
         waiting=load.waiting if load else None,
         kv_cache_usage_ratio=load.kv_cache_usage_ratio if load else None,
+        adapters=lease.adapters,
         reason=lease.reason,
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from rich.markup import escape
 from rich.table import Table
 
 from tools.cli.status import ModelStatus, Status
@@ -23,6 +24,8 @@ def tables(status: Status) -> Iterator[str | Table]:
     yield f"NATS     {status.nats_url}"
     yield _processes(status)
     yield _models(status)
+    if any(model.adapters for model in status.models):
+        yield _adapters(status)
 
 
 def _processes(status: Status) -> Table:
@@ -33,7 +36,18 @@ def _processes(status: Status) -> Table:
 
 
 def _models(status: Status) -> Table:
-    heads = ("model", "ready", "replica", "state", "address", "executor", "run", "wait", "kv")
+    heads = (
+        "model",
+        "ready",
+        "held",
+        "replica",
+        "state",
+        "address",
+        "executor",
+        "run",
+        "wait",
+        "kv",
+    )
     table = Table(*heads, box=None, pad_edge=False)
     for model in status.models:
         _add_model(table, model)
@@ -42,7 +56,8 @@ def _models(status: Status) -> Table:
 
 def _add_model(table: Table, model: ModelStatus) -> None:
     ready = f"{model.ready}/{_known(model.target)}"
-    head = (model.name, f"{ready} by hand" if model.target_reason == "manual" else ready)
+    by_hand = " by hand" if model.target_reason == "manual" else ""
+    head = (model.name, f"{ready}{by_hand}", _known(model.held))
     if not model.replicas:
         table.add_row(*head, "none", *[""] * 6)
     for each in model.replicas:
@@ -57,7 +72,17 @@ def _add_model(table: Table, model: ModelStatus) -> None:
             _known(each.waiting),
             _UNKNOWN if usage is None else f"{usage:.0%}",
         )
-        head = ("", "")
+        head = ("", "", "")
+
+
+def _adapters(status: Status) -> Table:
+    table = Table("adapter", "model", "loaded", "source", box=None, pad_edge=False)
+    for model in status.models:
+        for each in model.adapters:
+            loaded = f"{each.loaded}/{model.ready}"
+            why = "".join(f"\n[yellow]{escape(cause)}[/]" for cause in each.causes)
+            table.add_row(each.name, model.name, loaded, f"{escape(each.source)}{why}")
+    return table
 
 
 def _known(value: float | None) -> str:

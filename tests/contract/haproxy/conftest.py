@@ -9,6 +9,7 @@ import pytest
 
 from libs.haproxy.client import HaproxyClient
 from libs.haproxy.config import Balance, EdgeConfig, PoolConfig
+from libs.haproxy.hold import HoldLimits
 from libs.testing.fake_haproxy import fake_haproxy
 from libs.testing.free_port import free_port
 from libs.testing.real_haproxy import real_haproxy, short_folder
@@ -42,6 +43,7 @@ async def haproxy(request: pytest.FixtureRequest, folder: Path) -> AsyncIterator
         host="127.0.0.1",
         port=free_port(),
         stats_port=None,
+        holds=HoldLimits(timeout_s=1, pool_max=1, all_max=1),
     )
     async with real_haproxy(config, POOLS):
         yield client

@@ -18,8 +18,9 @@ from libs.contracts.targets import DecidedTarget, ManualTarget, ScaleReason
 from libs.testing.clock import FakeClock
 from libs.testing.fake_serve import FakeServe
 from libs.testing.in_memory_bus import InMemoryBus
-from libs.testing.records import a_lease, a_model
+from libs.testing.records import a_demand_report, a_lease, a_model
 from services.autoscaler.adapters.ray_serve.client import RayServeClient, ServeLimits
+from services.autoscaler.listener import DemandListener
 from services.autoscaler.recorder import Recorder
 from services.autoscaler.service import Autoscaler, Outcome, Peers
 from services.autoscaler.views import Views, open_views
@@ -47,6 +48,7 @@ class World:
         """Begin with an autoscaler that remembers nothing."""
         peers = Peers(
             store=self.bus,
+            demand=DemandListener(self.bus, self.clock),
             applications=RayServeClient(self.serve.client(), ServeLimits()),
             recorder=Recorder(self.bus, self.bus, self.clock),
             leadership=self.leadership,
@@ -70,6 +72,11 @@ class World:
     def targets(self) -> dict[str, int]:
         """Return how many replicas Serve works towards."""
         return {name: app.target for name, app in self.serve.applications.items()}
+
+    async def decided(self, name: str = "m") -> DecidedTarget | None:
+        """Return the decision that was written down."""
+        entry = await self.bus.get("targets", f"decided.{name}")
+        return entry.value if entry and isinstance(entry.value, DecidedTarget) else None
 
 
 @pytest.fixture
@@ -333,3 +340,61 @@ async def test_the_loop_wakes_on_changes_and_hands_over_when_stopped(world: Worl
 
     assert world.targets() == {"m": 1}
     assert await world.bus.get("leaders", "autoscaler") is None
+
+
+async def test_a_wanted_model_gets_its_first_replica_and_keeps_it(world: World) -> None:
+    """The loop is woken by the report; when nobody waits any more, nothing is taken away."""
+    await world.declare(replicas_min=0)
+    async with running(world):
+        await until_target(world, "m", 0)
+        before = world.targets()
+        await world.bus.report(a_demand_report(held=2))
+        await until_target(world, "m", 1)
+        await world.bus.report(a_demand_report(held=0))
+        await world.declare("n")
+        await until_target(world, "n", 1)
+
+    decided = await world.decided()
+    assert before == {}
+    assert world.targets() == {"m": 1, "n": 1}
+    assert decided is not None
+    assert decided.reason is ScaleReason.DEMAND
+
+
+async def test_a_persons_zero_outweighs_whoever_waits(world: World) -> None:
+    """Their requests are held for a while and then refused, until the person gives it back."""
+    await world.declare(replicas_min=0)
+    await world.pin(0)
+    async with running(world):
+        await until_target(world, "m", 0)
+        await world.bus.report(a_demand_report(held=2))
+        await world.declare("n")
+        await until_target(world, "n", 1)
+        pinned = world.targets()
+        await world.bus.report(a_demand_report(held=2))
+        await world.bus.delete("targets", "manual.m")
+        await until_target(world, "m", 1)
+
+    assert pinned == {"n": 1}
+    assert world.targets() == {"m": 1, "n": 1}
+
+
+@asynccontextmanager
+async def running(world: World) -> AsyncIterator[None]:
+    """Let the autoscaler's own loop run beside the body."""
+    stop = asyncio.Event()
+    loop = asyncio.create_task(world.autoscaler.run(stop))
+    async with asyncio.timeout(10):
+        yield
+        stop.set()
+        await loop
+
+
+async def until_target(world: World, name: str, target: int) -> None:
+    """Let time pass until a decision is written down and Serve knows it."""
+    while True:
+        decided = await world.decided(name)
+        if decided and decided.replicas == target == world.targets().get(name, 0):
+            return
+        await asyncio.sleep(0.001)
+        world.clock.advance(0.01)

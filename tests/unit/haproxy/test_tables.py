@@ -8,6 +8,7 @@ from libs.haproxy.commands import AdminState
 from libs.haproxy.tables import (
     MapInfo,
     UnreadableReplyError,
+    parse_holds,
     parse_info,
     parse_map,
     parse_maps,
@@ -124,3 +125,17 @@ def test_info_without_a_pid_is_an_error() -> None:
     """Nothing can be told about a program without a pid."""
     with pytest.raises(UnreadableReplyError):
         parse_info("Name: HAProxy\n")
+
+
+@pytest.mark.parametrize(
+    ("text", "holds"),
+    [
+        ("# pool held\nlc1 3\npx0 128\n\n", {"lc1": 3, "px0": 128}),
+        ("# pool held\n\n", {}),
+        ("Unknown command: 'show holds', but maybe one of the following\n", None),
+        ("", None),
+    ],
+)
+def test_holds_are_read_by_pool(text: str, holds: dict[str, int] | None) -> None:
+    """A HAProxy that does not know the question is not one that holds nothing."""
+    assert parse_holds(text) == holds

@@ -11,6 +11,7 @@ from typing import Final
 
 from opentelemetry.sdk.trace import ReadableSpan
 
+from libs.haproxy.hold import HELD_LINE
 from libs.telemetry.logging import get_logger
 from services.router_config.adapters.spans.codec import (
     BadSpanLineError,
@@ -25,6 +26,8 @@ BATCH_MAX: Final = 256
 
 RECEIVE_BUFFER_BYTES: Final = 4 * 1024 * 1024
 
+_HELD_LINE: Final = HELD_LINE.encode()
+
 _log = get_logger(__name__)
 
 
@@ -32,13 +35,19 @@ class SpanReceiver:
     """Hands each traced request's span on; unreadable lines are counted and left out."""
 
     def __init__(
-        self, path: Path, identity: EdgeIdentity, deliver: Callable[[ReadableSpan], None]
+        self,
+        path: Path,
+        identity: EdgeIdentity,
+        deliver: Callable[[ReadableSpan], None],
+        *,
+        on_hold: Callable[[], None],
     ) -> None:
-        """Take where to listen and whom to hand spans to."""
+        """Take where to listen, whom to hand spans to, and whom to wake when holding changes."""
         self._path = path
         self._identity = identity
         self._resource = identity.resource()
         self._deliver = deliver
+        self._on_hold = on_hold
         self._socket: socket.socket | None = None
         self.unreadable_count = 0
 
@@ -69,6 +78,9 @@ class SpanReceiver:
             self._take(datagram)
 
     def _take(self, datagram: bytes) -> None:
+        if datagram.startswith(_HELD_LINE):
+            self._on_hold()
+            return
         try:
             span = to_span(parse_line(datagram), self._identity, self._resource)
         except (BadSpanLineError, ValueError) as error:
