@@ -1,5 +1,7 @@
 """What a user does with a running stack."""
 
+import json
+
 import httpx
 import yaml
 
@@ -71,6 +73,19 @@ def test_applying_the_same_file_again_changes_nothing(stack: LocalStack) -> None
     assert (done.code, done.out.strip()) == (0, "Nothing to change.")
 
 
+def test_churn_beside_the_stacks_own_models_hurts_nobody(stack: LocalStack) -> None:
+    """Replicas of a model of its own join and leave; HAProxy and the real replica go on."""
+    sizes = ("--cycles", "5", "--clients", "4", "--replicas", "2", "--output-tokens", "4")
+    replicas = [each["id"] for each in stack.ready()]
+
+    done = stack.sluice("bench", "churn", "--against", "running", *sizes, "--json")
+
+    found = json.loads(done.out)
+    assert (done.code, found["cycles"], found["reloads"]) == (0, 5, 0), done.err
+    assert (found["failed"], found["truncated"]) == (0, 0)
+    assert [each["id"] for each in stack.ready()] == replicas
+
+
 def listed(stack: LocalStack) -> set[str]:
     """Return the names that /v1/models lists."""
     reply = httpx.get(f"{stack.api_url}/v1/models", timeout=10)
@@ -89,6 +104,7 @@ def declaration(*, aliases: list[str]) -> dict[str, object]:
         "name": "smollm2",
         "source": "builtin:smollm2-135m-instruct",
         "aliases": aliases,
+        "adapters": [],
         "engine": {"max_model_len": 2048, "max_num_seqs": 64, "tensor_parallel_size": 1},
         "scaling": {"min": 1, "max": 4},
     }
