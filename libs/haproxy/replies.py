@@ -84,7 +84,7 @@ REPLIES: Final[Mapping[str, ErrorReply]] = {
         code="rate_limit_exceeded",
         message="The tenant `%[var(txn.tenant)]` has sent %[var(txn.rate_max)] requests within a"
         " minute, which is its limit; try again later.",
-        headers=("Retry-After %[int(60),div(txn.rate_max),add(1)]",),
+        headers=("Retry-After %[int(59),div(txn.rate_max),add(1)]",),
     ),
     "length_required": ErrorReply(
         status=411, code="length_required", message="Send the body with a Content-Length."

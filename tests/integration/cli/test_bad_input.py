@@ -132,7 +132,9 @@ def test_an_old_haproxy_is_refused_with_its_version(tmp_path: Path) -> None:
     refused(Done(code=done.returncode, out=done.stdout, err=done.stderr), r"2\.4\.22.*2\.8")
 
 
-@pytest.mark.parametrize("program", ["status", "chat hello", "scale smollm2 2", "apply x.yaml"])
+@pytest.mark.parametrize(
+    "program", ["status", "chat hello", "scale smollm2 2", "apply x.yaml", "tenant add acme"]
+)
 def test_commands_without_a_stack_say_how_to_start_one(tmp_path: Path, program: str) -> None:
     """Every command that needs a stack answers alike."""
     (tmp_path / "x.yaml").write_text("models: []")
