@@ -128,11 +128,13 @@ async def test_without_a_valid_key_nobody_gets_past_the_edge(
     """Neither to a replica nor to the names of the models."""
     answers = [
         await http.post(CHAT, json={"model": "m"}, headers=headers),
+        await http.post(f"/models/m{CHAT}", json={"model": "m"}, headers=headers),
         await http.get("/v1/models", headers=headers),
         await http.get("/v1/models/m", headers=headers),
+        await http.get("/nowhere", headers=headers),
     ]
 
-    assert [answer.status_code for answer in answers] == [401] * 3
+    assert [answer.status_code for answer in answers] == [401] * len(answers)
     assert {error_of(answer)["code"] for answer in answers} == {"invalid_api_key"}
     assert answers[0].headers["www-authenticate"] == "Bearer"
     assert replica.seen == []
