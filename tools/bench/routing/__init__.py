@@ -1,0 +1,1 @@
+"""What a routing policy does to the replicas' prefix caches, measured on a replayed trace."""
