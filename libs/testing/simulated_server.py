@@ -115,7 +115,11 @@ class SimulatedServer:
 
     def metrics(self) -> dict[str, float]:
         """Return the engine's own metrics, without their labels."""
-        return {name: float(value) for name, value in _METRIC.findall(self._get("/metrics"))}
+        return {name: float(value) for name, value in _METRIC.findall(self.metrics_page())}
+
+    def metrics_page(self) -> str:
+        """Return the page that Prometheus reads."""
+        return self._get("/metrics")
 
     def is_ready(self) -> bool:
         """Tell whether it answers."""

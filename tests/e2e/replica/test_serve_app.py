@@ -112,7 +112,9 @@ async def test_the_open_endpoints_answer_and_name_the_replica(world: ReplicaWorl
             "/v1/responses", json={"model": MODEL, "input": "Hi", "max_output_tokens": 2}
         )
         health = await client.get("/health")
+        metrics = await client.get("/metrics")
 
+    assert "vllm:time_to_first_token_seconds_bucket{" in metrics.text
     assert {each["id"] for each in models.json()["data"]} == {MODEL, "default"}
     assert "Hello" in text.json()["prompt"]
     assert (response.status_code, health.status_code) == (200, 200)
