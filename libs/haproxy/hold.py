@@ -33,22 +33,25 @@ class HoldLimits:
         timeout_s: the longest hold, in seconds.
         pool_max: requests held for one pool.
         all_max: requests held for all pools together.
+        large_max: those of them whose body came through the body reader, which has few places
+            for all models; 0 holds none.
     """
 
     timeout_s: int
     pool_max: int
     all_max: int
+    large_max: int
 
 
 HOLD_SCRIPT: Final = """\
 local limits = table.pack(...)
 local TIMEOUT_MS = tonumber(limits[1]) * 1000
-local POOL_MAX, ALL_MAX = tonumber(limits[2]), tonumber(limits[3])
+local POOL_MAX, ALL_MAX, LARGE_MAX = tonumber(limits[2]), tonumber(limits[3]), tonumber(limits[4])
 local LOOK_MS, COUNT_MS, SILENT_MS, STOPPING_MS = 25, 50, 500, 500
 
-local alive = {}   -- by pool: when each of its holds, by number, was last heard of, in ms
+local alive = {}   -- by pool: its holds by number, each with when it was last heard of, in ms
 local held = {}    -- by pool: how many requests are held
-local held_in_all, last_number, counted_at = 0, 0, 0
+local held_in_all, held_large, last_number, counted_at = 0, 0, 0, 0
 local stopping = false
 
 local function now_ms()
@@ -58,46 +61,54 @@ end
 
 local function count(now)
     if now - counted_at < COUNT_MS then return end
-    counted_at, held_in_all = now, 0
+    counted_at, held_in_all, held_large = now, 0, 0
     for pool, holds in pairs(alive) do
         local found = 0
-        for number, heard in pairs(holds) do
-            if now - heard > SILENT_MS then holds[number] = nil else found = found + 1 end
+        for number, hold in pairs(holds) do
+            if now - hold.heard > SILENT_MS then
+                holds[number] = nil
+            else
+                found = found + 1
+                held_large = held_large + hold.large
+            end
         end
         held[pool] = found
         held_in_all = held_in_all + found
     end
 end
 
-local function admit(pool, now)
+local function admit(pool, now, large)
     count(now)
     local found = held[pool] or 0
     if stopping or found >= POOL_MAX or held_in_all >= ALL_MAX then return nil end
+    if large == 1 and held_large >= LARGE_MAX then return nil end
     last_number = last_number + 1
     alive[pool] = alive[pool] or {}
-    alive[pool][last_number] = now
-    held[pool], held_in_all = found + 1, held_in_all + 1
+    alive[pool][last_number] = { heard = now, large = large }
+    held[pool], held_in_all, held_large = found + 1, held_in_all + 1, held_large + large
     return last_number
 end
 
 local function release(pool, number)
-    if alive[pool][number] then
-        alive[pool][number] = nil
-        held[pool], held_in_all = held[pool] - 1, held_in_all - 1
-    end
+    local hold = alive[pool][number]
+    if hold == nil then return end
+    alive[pool][number] = nil
+    held[pool], held_in_all = held[pool] - 1, held_in_all - 1
+    held_large = held_large - hold.large
 end
 
 core.register_action("hold", { "http-req" }, function(txn)
     local pool = txn:get_var("txn.pool")
+    local large = txn:get_var("txn.large") and 1 or 0
     local began = now_ms()
-    local number = admit(pool, began)
+    local number = admit(pool, began, large)
     if number == nil then return end
     if held[pool] == 1 then core.Info("held " .. pool) end
     local now
     repeat
         core.msleep(LOOK_MS)
         now = now_ms()
-        alive[pool][number] = now
+        alive[pool][number] = { heard = now, large = large }
     until stopping or now - began >= TIMEOUT_MS or tonumber(txn.c:nbsrv(pool)) > 0
     release(pool, number)
     if held[pool] == 0 then core.Info("held " .. pool) end
@@ -125,7 +136,8 @@ end)
 def hold_load(limits: HoldLimits) -> str:
     """Render what loads the script; its yields are its own, so none is forced within a count."""
     return (
-        f"lua-load {HOLD_FILE} {limits.timeout_s} {limits.pool_max} {limits.all_max}\n"
+        f"lua-load {HOLD_FILE} {limits.timeout_s} {limits.pool_max} {limits.all_max}"
+        f" {limits.large_max}\n"
         "    tune.lua.forced-yield 1000000\n"
         "    tune.lua.log.stderr off"
     )

@@ -158,6 +158,7 @@ frontend read from sluice
     bind "unix@<read_socket>" mode 600
     log global
     http-request set-log-level silent
+    http-request set-var(txn.large) bool(true)
     http-request set-var(txn.model) req.hdr(x-sluice-named)
     http-request set-var(txn.model) req.hdr(x-sluice-body-model)
         unless { var(txn.model) -m found }

@@ -258,6 +258,7 @@ def _hold_limits(settings: RouterConfigSettings) -> HoldLimits | None:
         timeout_s=settings.hold_timeout_s,
         pool_max=settings.holds_per_model_max,
         all_max=settings.holds_max,
+        large_max=settings.large_bodies_max // 2,
     )
 
 

@@ -43,7 +43,7 @@ async def haproxy(request: pytest.FixtureRequest, folder: Path) -> AsyncIterator
         host="127.0.0.1",
         port=free_port(),
         stats_port=None,
-        holds=HoldLimits(timeout_s=1, pool_max=1, all_max=1),
+        holds=HoldLimits(timeout_s=1, pool_max=1, all_max=1, large_max=0),
     )
     async with real_haproxy(config, POOLS):
         yield client

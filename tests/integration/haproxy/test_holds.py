@@ -30,10 +30,10 @@ from libs.haproxy.tables import parse_holds
 from libs.testing.eventually import eventually
 from libs.testing.fake_replica import FakeReplica
 from libs.testing.free_port import free_port
-from libs.testing.real_haproxy import real_haproxy
+from libs.testing.real_haproxy import real_body_reader, real_haproxy
 
 CHAT = "/v1/chat/completions"
-LONG = HoldLimits(timeout_s=30, pool_max=8, all_max=12)
+LONG = HoldLimits(timeout_s=30, pool_max=8, all_max=12, large_max=1)
 SHORT = replace(LONG, timeout_s=1)
 
 
@@ -44,7 +44,7 @@ class Holding:
     pid: int
     admin: HaproxyClient
     http: httpx.AsyncClient
-    port: int
+    config: EdgeConfig
 
     async def ask(self, model: str = "empty", **fields: object) -> httpx.Response:
         """Send one request."""
@@ -56,7 +56,7 @@ class Holding:
 
     async def connected_asking(self) -> asyncio.StreamWriter:
         """Send a request over a connection of its own, which the caller may close."""
-        _, writer = await asyncio.open_connection("127.0.0.1", self.port)
+        _, writer = await asyncio.open_connection("127.0.0.1", self.config.port)
         head = "POST /v1/completions HTTP/1.1\r\nhost: x\r\ncontent-length: 17\r\n\r\n"
         writer.write(f'{head}{{"model":"empty"}}'.encode())
         await writer.drain()
@@ -103,6 +103,7 @@ async def holding(
         stats_port=None,
         threads=threads,
         holds=limits,
+        large_bodies_max=4,
     )
     server = ServerSpec(
         name="r1.aa", number=101, address=str(replica.endpoint), weight=16, maxconn=64
@@ -122,7 +123,7 @@ async def holding(
         ) as http,
     ):
         admin = HaproxyClient(config.admin_socket, timeout_s=5.0)
-        yield Holding(pid=running.pid, admin=admin, http=http, port=config.port)
+        yield Holding(pid=running.pid, admin=admin, http=http, config=config)
 
 
 @pytest.fixture
@@ -237,6 +238,25 @@ async def test_a_client_that_left_holds_no_place_for_longer_than_the_limit(
             writer.close()
 
         await edge.until_held()
+
+
+async def test_large_bodies_are_held_too_and_leave_places_for_others(
+    edge: Holding, replica: FakeReplica, second: FakeReplica
+) -> None:
+    """The body reader has few places for all models, so only some of them wait there."""
+    text = "x" * 3_000_000
+    async with real_body_reader(edge.config):
+        waiting = asyncio.create_task(edge.ask(text=text))
+        await edge.until_held(lc1=1)
+
+        refused = await edge.ask(text=text)
+        served = await edge.ask("m", text=text)
+        await edge.set_state(await edge.add(second), AdminState.READY)
+        answer = await waiting
+
+    assert (refused.status_code, served.status_code, answer.status_code) == (503, 200, 200)
+    assert httpx.Response(200, content=second.seen[0].body).json()["text"] == text
+    assert len(replica.seen) == len(second.seen) == 1
 
 
 @pytest.mark.parametrize("state", [AdminState.DRAIN, AdminState.MAINT])

@@ -44,7 +44,9 @@ def test_a_new_directory_has_everything_that_a_start_needs(tmp_path: Path) -> No
 
 def test_a_script_is_part_of_what_a_start_needs(tmp_path: Path) -> None:
     """And another script is another configuration, whatever the rest says."""
-    config = replace(a_config(tmp_path), holds=HoldLimits(timeout_s=1, pool_max=1, all_max=1))
+    config = replace(
+        a_config(tmp_path), holds=HoldLimits(timeout_s=1, pool_max=1, all_max=1, large_max=0)
+    )
     StateFiles(tmp_path, pools_per_kind=1).prepare(config)
     script = tmp_path / "hold.lua"
     text = script.read_text()

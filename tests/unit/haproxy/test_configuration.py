@@ -83,14 +83,14 @@ def test_settings_reach_the_text() -> None:
 
 def test_holding_is_one_rule_that_steady_state_never_meets() -> None:
     """Lua is entered only where the pool has no usable server; without limits not at all."""
-    limits = HoldLimits(timeout_s=120, pool_max=128, all_max=512)
+    limits = HoldLimits(timeout_s=120, pool_max=128, all_max=512, large_max=8)
     holding, refusing = replace(CONFIG, holds=limits), CONFIG
 
     lines = (line.strip() for line in render_base(holding).splitlines())
     rules = list(dict.fromkeys(line for line in lines if "lua" in line))
 
     assert rules == [
-        "lua-load hold.lua 120 128 512",
+        "lua-load hold.lua 120 128 512 8",
         "tune.lua.forced-yield 1000000",
         "tune.lua.log.stderr off",
         "http-request lua.hold if { nbsrv eq 0 }",
