@@ -61,7 +61,7 @@ backend edge from sluice
 def render_reader(config: EdgeConfig) -> str:
     """Render the body reader's configuration, a file of its own beside the edge's."""
     values = {
-        "connections_max": config.large_bodies_max + CONNECTIONS_SPARE,
+        "connections_max": config.large_bodies_max + config.huge_bodies_max + CONNECTIONS_SPARE,
         "buffer_bytes": config.body_bytes_max + SPARE_BYTES,
         "hard_stop_after_s": config.hard_stop_after_s,
         "large_socket": config.large_socket,

@@ -36,7 +36,7 @@ from libs.haproxy.commands import (
 )
 
 REPLY_BYTES_MAX: Final = 64 * 1024 * 1024
-PAYLOAD_BYTES_MAX: Final = 128 * 1024
+PAYLOAD_BYTES_MAX: Final = 32 * 1024
 """Half of the bufsize that `config.py` writes, which bounds a whole command."""
 
 

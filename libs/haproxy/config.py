@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Final
 
 from libs.contracts.exposure import Listener
-from libs.haproxy.body_reader import READER_BUSY, SPARE_BYTES
+from libs.haproxy.body_reader import READER_BUSY
 from libs.haproxy.commands import ServerSpec
 from libs.haproxy.hold import HOLD_FILE, HOLD_RULE, HOLD_SCRIPT, HoldLimits, hold_load
 from libs.haproxy.replies import REPLIES, REQUEST_TIMEOUT, http_errors
@@ -33,17 +33,21 @@ from libs.haproxy.template import (
     ROUTE,
     STATS,
     TENANTS,
+    UNTRACED,
     logical_lines,
 )
 
-BUFFER_BYTES: Final = 262_144
+BUFFER_BYTES: Final = 64 * 1024
 """What holds one request; a larger body goes through the body reader (`body_reader.py`)."""
 
-HEADER_BYTES_MAX: Final = 32 * 1024
+HEADER_BYTES_MAX: Final = 16 * 1024
 """Larger headers get 431; they share the buffer with the body."""
 
-WHOLE_BODY_BYTES: Final = BUFFER_BYTES - SPARE_BYTES
-"""The largest body that the edge reads itself."""
+WHOLE_BODY_BYTES: Final = BUFFER_BYTES - HEADER_BYTES_MAX - 2 * 1024
+"""The largest body that the edge reads itself; HAProxy keeps 1 KiB, and some for its own notes."""
+
+HUGE_FROM_BYTES: Final = 1024 * 1024
+"""Bodies beyond this have fewer places in the body reader."""
 
 MODELS_MAP: Final = "models.map"
 LISTING_MAP: Final = "listing.map"
@@ -82,7 +86,8 @@ INFERENCE_PATHS: Final = (
 
 TLS: Final = f" ssl crt {CERTIFICATE_FILE} ssl-min-ver TLSv1.2 alpn h2,http/1.1"
 
-BOUND_PERCENT: Final = 150
+BOUND_PERCENT: Final = 200
+"""Less makes requests leave their prefix for a server that has none of it. Source: ADR 0009."""
 
 _PLACEHOLDER: Final = re.compile(r"<([a-z_:]+)>")
 
@@ -115,6 +120,7 @@ class EdgeConfig:
         client_timeout_s: how long a client may leave unread what it asked for.
         body_bytes_max: larger requests get 413.
         large_bodies_max: requests at once whose body does not fit the buffer; the others wait.
+        huge_bodies_max: the same for bodies above 1 MiB.
         prefix_bytes: how much of a body decides about the server in a prefix pool.
         trace_ratio: share of requests that are traced, 0 to 1.
     """
@@ -136,7 +142,8 @@ class EdgeConfig:
     body_timeout_s: int = 60
     client_timeout_s: int = 300
     body_bytes_max: int = 8 * 1024 * 1024
-    large_bodies_max: int = 16
+    large_bodies_max: int = 256
+    huge_bodies_max: int = 16
     prefix_bytes: int = 1024
     trace_ratio: float = 1.0
 
@@ -209,7 +216,7 @@ def _pool(pool: PoolConfig) -> str:
 
 
 def _balance(pool: PoolConfig) -> tuple[str, ...]:
-    """Prefix pools send a key to one server until that has half more than its share."""
+    """Prefix pools send a key to one server until that is beyond its bound."""
     match pool.balance:
         case Balance.LEAST_LOADED:
             return ("balance leastconn",)
@@ -224,7 +231,8 @@ def _values(config: EdgeConfig) -> dict[str, str]:
     numbers = (
         "host port stats_port threads connections_max queue_timeout_s response_timeout_s"
         " hard_stop_after_s body_bytes_max prefix_bytes admin_socket span_socket"
-        " request_timeout_s client_timeout_s large_bodies_max large_socket read_socket"
+        " request_timeout_s client_timeout_s large_bodies_max huge_bodies_max"
+        " large_socket read_socket"
     )
     return {
         **{f"reply:{name}": f"http-request return {r.render()}" for name, r in REPLIES.items()},
@@ -232,6 +240,8 @@ def _values(config: EdgeConfig) -> dict[str, str]:
         "error:reader_busy": f"http-error {READER_BUSY.render()}",
         "answer:request_timeout": f"http-response return {REQUEST_TIMEOUT.render()}",
         "header_bytes_max": str(HEADER_BYTES_MAX),
+        "untraced": UNTRACED,
+        "huge_from_bytes": str(HUGE_FROM_BYTES),
         "whole_body_bytes": str(WHOLE_BODY_BYTES),
         "tls": TLS if config.encrypted else "",
         "hold_load": hold_load(config.holds) if config.holds else "# No request is held.",

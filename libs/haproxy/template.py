@@ -100,25 +100,28 @@ frontend api from sluice
     <reply:use_post> unless METH_POST
 
     # Trace context: a client's valid one goes on, else one begins; the span id is HAProxy's own.
+    # Who is not traced costs little here, and the replica is told not to trace either.
     acl tp_shaped req.hdr(traceparent) -m reg ^00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$
     acl tp_zero req.hdr(traceparent)
         -m sub 00000000000000000000000000000000- -0000000000000000-
-    http-request set-var(txn.path) path
-    http-request set-var(txn.method) method
-    http-request set-var(txn.started_us) date(0,us)
+    acl followed var(txn.trace_id) -m found
+    acl traced var(txn.flags) -m end 1 3 5 7 9 b d f
     http-request set-var(txn.trace_id) req.hdr(traceparent),field(2,-) if tp_shaped !tp_zero
-    http-request set-var(txn.parent_id) req.hdr(traceparent),field(3,-) if tp_shaped !tp_zero
-    http-request set-var(txn.flags) req.hdr(traceparent),field(4,-) if tp_shaped !tp_zero
-    http-request del-header tracestate unless { var(txn.trace_id) -m found }
+    http-request set-var(txn.parent_id) req.hdr(traceparent),field(3,-) if followed
+    http-request set-var(txn.flags) req.hdr(traceparent),field(4,-) if followed
     http-request set-var(txn.flags) str(01)
-        if !{ var(txn.flags) -m found } { rand(1000000) lt <sampled_per_million> }
-    http-request set-var(txn.flags) str(00) unless { var(txn.flags) -m found }
-    http-request set-var(txn.trace_id) uuid,regsub(-,,g),lower
-        unless { var(txn.trace_id) -m found }
-    http-request set-var(txn.span_id) uuid,regsub(-,,g),bytes(16,16),lower
+        if !followed { rand(1000000) lt <sampled_per_million> }
+    http-request del-header tracestate unless followed
+    http-request set-header traceparent <untraced> unless followed or traced
+    http-request set-var(txn.ids) uuid,sha2(256),hex,lower if traced
+    http-request set-var(txn.span_id) var(txn.ids),bytes(32,16) if traced
+    http-request set-var(txn.trace_id) var(txn.ids),bytes(0,32) if traced !followed
+    http-request set-var(txn.path) path if traced
+    http-request set-var(txn.method) method if traced
+    http-request set-var(txn.started_us) date(0,us) if traced
     http-request set-header traceparent
-        00-%[var(txn.trace_id)]-%[var(txn.span_id)]-%[var(txn.flags)]
-    http-request set-log-level info if { var(txn.flags) -m end 1 3 5 7 9 b d f }
+        00-%[var(txn.trace_id)]-%[var(txn.span_id)]-%[var(txn.flags)] if traced
+    http-request set-log-level info if traced
     http-after-response set-header x-sluice-trace-id %[var(txn.trace_id)]
         if { var(txn.trace_id) -m found }
 
@@ -142,6 +145,7 @@ frontend api from sluice
     # A body that does not fit the buffer goes to the body reader, which waits for all of it and
     # comes back to the frontend `read`.
     acl large req.body_size gt <whole_body_bytes>
+    acl huge req.body_size gt <huge_from_bytes>
     http-request set-header x-sluice-named %[var(txn.named)] if large named
     http-request set-header x-sluice-priority %[var(txn.grant),field(4,:)] if large tenant_known
     http-request allow if large
@@ -151,6 +155,7 @@ frontend api from sluice
     http-request set-var(txn.model) req.body,json_query('$.model') unless named
     http-request set-var(txn.model) req.hdr(x-model) unless { var(txn.model) -m found }
 <route>
+    use_backend huge if huge
     use_backend large if large
     use_backend %[var(txn.pool)]
 
@@ -172,13 +177,19 @@ frontend read from sluice
 <route>
     use_backend %[var(txn.pool)]
 
-backend large from sluice
-    # The body reader's `maxconn` bounds its memory; its requests are whole only there.
+defaults reader from sluice
+    # How many pass at once bounds the body reader's memory.
     retry-on conn-failure
     <error:reader_busy>
+
+backend large from reader
     # Said here again, a client that still sends is cut off; it would keep the place otherwise.
     <answer:request_timeout> if { status 408 }
     server reader "unix@<large_socket>" maxconn <large_bodies_max>
+
+backend huge from reader
+    <answer:request_timeout> if { status 408 }
+    server reader "unix@<large_socket>" maxconn <huge_bodies_max>
 """
 
 ROUTE: Final = r"""
@@ -214,6 +225,9 @@ frontend stats from sluice
 
 GRANT: Final = "sha2(256),hex,lower,map_str(<tenants_map>)"
 """What a key gives: its tenant and the tenant's limits."""
+
+UNTRACED: Final = f"00-{'f' * 32}-{'f' * 16}-00"
+"""The trace context of a request that nobody follows; nothing is ever recorded under it."""
 
 CARD: Final = (
     '{"id":"%[var(txn.model),json(utf8s)]","object":"model","created":0,'

@@ -48,12 +48,13 @@ class RouterConfigSettings(BaseSettings):
         holds_max: the same for all models together; each keeps its body in memory as far as
             HAProxy has read it.
         response_timeout_s: the longest wait for a first byte, and between two tokens.
-        request_timeout_s: how long headers may take, and a body of up to 192 KiB.
+        request_timeout_s: how long headers may take, and a body of up to 46 KiB.
         body_timeout_s: how long a larger body may take.
         client_timeout_s: how long a client may leave unread what it asked for, then it is cut.
         body_bytes_max: larger requests get 413.
-        large_bodies_max: requests at once with a body above 192 KiB; each may take twice
-            `body_bytes_max` of the body reader's memory, and the others wait.
+        large_bodies_max: requests at once with a body above 46 KiB; each may take twice its
+            body's size of the body reader's memory, and the others wait.
+        huge_bodies_max: the same for bodies above 1 MiB.
         prefix_bytes: how much of a body chooses the server where routing is by prefix; about
             the size of a system prompt.
         trace_ratio: share of requests that are traced, 0 to 1; a client's own decision wins.
@@ -99,8 +100,9 @@ class RouterConfigSettings(BaseSettings):
     body_timeout_s: int = Field(default=60, ge=1, le=3600)
     client_timeout_s: int = Field(default=300, ge=1, le=86_400)
     body_bytes_max: int = Field(default=8 * 1024 * 1024, ge=1024, le=64 * 1024 * 1024)
-    large_bodies_max: int = Field(default=16, ge=1, le=1024)
-    prefix_bytes: int = Field(default=1024, ge=16, le=200_000)
+    large_bodies_max: int = Field(default=256, ge=1, le=4096)
+    huge_bodies_max: int = Field(default=16, ge=1, le=1024)
+    prefix_bytes: int = Field(default=1024, ge=16, le=40_000)
     trace_ratio: float = Field(default=1.0, ge=0.0, le=1.0)
     traces_dir: Path | None = None
     lease_grace_s: float = Field(default=15.0, ge=0.0)

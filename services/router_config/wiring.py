@@ -246,6 +246,7 @@ def edge_config(settings: RouterConfigSettings) -> EdgeConfig:
         client_timeout_s=settings.client_timeout_s,
         body_bytes_max=settings.body_bytes_max,
         large_bodies_max=settings.large_bodies_max,
+        huge_bodies_max=settings.huge_bodies_max,
         prefix_bytes=settings.prefix_bytes,
         trace_ratio=settings.trace_ratio,
     )

@@ -236,10 +236,11 @@ async def test_a_path_gives_the_replica_its_model(edge: RealHaproxy, app: EchoAp
     "lines",
     [
         [b"x-%d: y" % number for number in range(200)],
+        [b"x-huge: " + b"y" * 20_000],
         [b"x-huge: " + b"y" * 100_000],
         [b"x-huge: " + b"y" * 400_000],
     ],
-    ids=["200 headers", "100 kB", "400 kB"],
+    ids=["200 headers", "20 kB", "100 kB", "400 kB"],
 )
 async def test_headers_are_bounded(
     edge: RealHaproxy, app: EchoApp, http: httpx.AsyncClient, lines: list[bytes]

@@ -33,10 +33,10 @@ async def test_a_model_after_a_long_prompt_is_found(
     http: httpx.AsyncClient, replica: FakeReplica
 ) -> None:
     """Clients write their fields in any order."""
-    answer = await http.post(CHAT, json={"prompt": "x" * 150_000, "model": "m"})
+    answer = await http.post(CHAT, json={"prompt": "x" * 40_000, "model": "m"})
 
     assert answer.status_code == 200
-    assert len(replica.seen[-1].body) > 150_000
+    assert len(replica.seen[-1].body) > 40_000
 
 
 @pytest.mark.parametrize("name", ["m", "default", "org/model", "org%2Fmodel"])

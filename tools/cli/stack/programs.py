@@ -15,6 +15,7 @@ from tools.cli.stack.record import StackRecord
 NATS: Final = "nats"
 RAY: Final = "ray"
 ROUTER_CONFIG: Final = "router-config"
+BODY_READER: Final = "body-reader"
 AUTOSCALER: Final = "autoscaler"
 
 EDGE_ID: Final = "local"
@@ -59,6 +60,7 @@ def programs(
         _nats(layout, base, nats_server),
         _ray(layout, record, base, cuda=cuda),
         _router_config(layout, record, base),
+        _body_reader(layout, record, base),
         _autoscaler(layout, record, base),
     ]
 
@@ -116,29 +118,46 @@ def _ray(layout: Layout, record: StackRecord, base: Mapping[str, str], *, cuda: 
 
 
 def _router_config(layout: Layout, record: StackRecord, base: Mapping[str, str]) -> Program:
-    prefix = "SLUICE_ROUTER_CONFIG_"
-    certificate = record.tls_certificate
     return Program(
         name=ROUTER_CONFIG,
         command=[sys.executable, "-m", "services.router_config"],
-        environment={
-            **base,
-            f"{prefix}EDGE_ID": EDGE_ID,
-            f"{prefix}STATE_DIR": str(layout.haproxy),
-            f"{prefix}RUN_DIR": str(layout.run),
-            f"{prefix}LOG_FILE": str(layout.logs / "haproxy.log"),
-            f"{prefix}API_HOST": record.api_host,
-            f"{prefix}API_PORT": str(record.api_port),
-            f"{prefix}STATS_PORT": str(record.stats_port),
-            f"{prefix}METRICS_PORT": str(record.metrics_port),
-            **({f"{prefix}TLS_CERTIFICATE_FILE": certificate} if certificate else {}),
-            f"{prefix}NATS_CREDENTIALS_FILE": str(layout.credentials("router-config")),
-            f"{prefix}TRACES_DIR": str(layout.traces),
-        },
+        environment=_edge_environment(layout, record, base),
         directory=layout.var,
         log_file=layout.logs / "router-config.log",
         stop_wait_s=20,
     )
+
+
+def _body_reader(layout: Layout, record: StackRecord, base: Mapping[str, str]) -> Program:
+    """A HAProxy that router-config's own program becomes: it shares its settings, not its life."""
+    return Program(
+        name=BODY_READER,
+        command=[sys.executable, "-m", "services.router_config", "reader"],
+        environment=_edge_environment(layout, record, base),
+        directory=layout.var,
+        log_file=layout.logs / "body-reader.log",
+    )
+
+
+def _edge_environment(
+    layout: Layout, record: StackRecord, base: Mapping[str, str]
+) -> dict[str, str]:
+    prefix = "SLUICE_ROUTER_CONFIG_"
+    certificate = record.tls_certificate
+    return {
+        **base,
+        f"{prefix}EDGE_ID": EDGE_ID,
+        f"{prefix}STATE_DIR": str(layout.haproxy),
+        f"{prefix}RUN_DIR": str(layout.run),
+        f"{prefix}LOG_FILE": str(layout.logs / "haproxy.log"),
+        f"{prefix}API_HOST": record.api_host,
+        f"{prefix}API_PORT": str(record.api_port),
+        f"{prefix}STATS_PORT": str(record.stats_port),
+        f"{prefix}METRICS_PORT": str(record.metrics_port),
+        **({f"{prefix}TLS_CERTIFICATE_FILE": certificate} if certificate else {}),
+        f"{prefix}NATS_CREDENTIALS_FILE": str(layout.credentials("router-config")),
+        f"{prefix}TRACES_DIR": str(layout.traces),
+    }
 
 
 def _autoscaler(layout: Layout, record: StackRecord, base: Mapping[str, str]) -> Program:

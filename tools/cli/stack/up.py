@@ -38,6 +38,7 @@ from tools.cli.stack.preflight import (
 )
 from tools.cli.stack.programs import (
     AUTOSCALER,
+    BODY_READER,
     LOGICAL_SLOTS,
     NATS,
     RAY,
@@ -179,6 +180,7 @@ async def _start(stack: Stack, timeout_s: float) -> None:
         await provision(_admin(stack.layout), timeout_s=timeout_s)
     with step("HAProxy under router-config"):
         stack.supervisor.start(ROUTER_CONFIG)
+        stack.supervisor.start(BODY_READER)
         stack.supervisor.start(AUTOSCALER)
         await _declare(stack)
         await until(
