@@ -182,6 +182,7 @@ async def test_tenants_changed_by_hand_are_put_right(world: EdgeWorld) -> None:
         writer.close()
         await declare(world, a_tenant("beta", key=f"sk-{number}"))
 
+        await until(world, 401, NO_KEY)
         await until(world, 200, {"authorization": f"Bearer sk-{number}"})
         assert await statuses(world) == (200, 401)
 
