@@ -126,7 +126,7 @@ def test_pools_choose_in_their_own_way() -> None:
     assert text == (
         "backend lc0 from pool\n    balance leastconn\n\n"
         "backend px0 from pool\n    balance hash var(txn.affinity)\n"
-        "    hash-type consistent\n    hash-balance-factor 150\n"
+        "    hash-type consistent\n    hash-balance-factor 200\n"
     )
 
 

@@ -30,7 +30,7 @@ from tools.bench.routing.synthetic import BLOCK_TOKENS, mooncake_lines
 INTERRUPTED: Final = 128 + signal.SIGINT
 OFFLINE_POLICIES: Final = (
     "round_robin,least_loaded,prefix_blocks:1,prefix_blocks:2,prefix_blocks:4,prefix_blocks:8,"
-    "prefix_blocks:16,session,pinned:1/4/16/64,longest,prefix_blocks:1@300,pinned:1/4/16/64@300,longest@300"
+    "prefix_blocks:16,session,pinned:1/4/16/64,longest,prefix_blocks:1@150,pinned:1/4/16/64@150,longest@150"
 )
 _START_S: Final = 600.0
 _CONTEXT_MAX: Final = 8192

@@ -10,8 +10,8 @@ what a policy can reach, and compares policies that HAProxy does not have:
 - `pinned:L1/L2/...` looks the prompt's first L blocks up in a table of who served them last, the
   longest first, and falls back to the hash of the first block.
 
-All of these pass over a replica that has more than 1.5 times its share of the requests, as HAProxy
-does with `hash-balance-factor 150`; `prefix_blocks:1@300` is the same with 3 times.
+All of these pass over a replica that has too many requests, as Sluice's HAProxy does;
+`prefix_blocks:1@300` allows three times a replica's share.
 """
 
 from __future__ import annotations
@@ -24,11 +24,12 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from libs.errors import UsageError
+from libs.haproxy.config import BOUND_PERCENT
 from tools.bench.load.traces import TraceRequest
 
 Blocks = tuple[int, ...]
 
-BOUND: Final = 1.5
+BOUND: Final = BOUND_PERCENT / 100
 PINS_MAX: Final = 10_000
 
 
@@ -149,7 +150,7 @@ class Rule:
 
 
 def parse_rule(policy: str) -> Rule:
-    """Return a fresh policy by its name; `@300` at its end bounds at 300 % in place of 150 %.
+    """Return a fresh policy by its name; `@300` at its end sets the bound in percent.
 
     Raises:
         UsageError: there is no such policy.
