@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from libs.bus.codec import decode_record
 from libs.bus.ports import Entry, Headers, Snapshot
@@ -56,6 +56,7 @@ class LiveBucket:
         self._bucket = bucket
         self._clock = clock
         self._held: dict[str, Held] = {}
+        self._bodies: dict[str, bytes] = {}
         self._revision = 0
         self._connected_since: float | None = None
         self._wake = asyncio.Event()
@@ -83,11 +84,17 @@ class LiveBucket:
 
     def apply(self, raw: RawEntry) -> None:
         """Take in one change."""
-        self._store(raw.key, decode_entry(raw))
+        held = self._renewed(raw) or decode_entry(raw)
+        if raw.body is None:
+            self._bodies.pop(raw.key, None)
+        else:
+            self._bodies[raw.key] = raw.body
+        self._store(raw.key, held)
 
     def replace(self, whole: Mapping[str, RawEntry]) -> None:
         """Take in the whole bucket as just read, and be live."""
         for key in self._held.keys() - whole.keys():
+            self._bodies.pop(key, None)
             self._store(key, None)
         for raw in whole.values():
             self.apply(raw)
@@ -101,6 +108,16 @@ class LiveBucket:
             self._connected_since = None
             self._wake.set()
 
+    def _renewed(self, raw: RawEntry) -> Entry | None:
+        """Return the entry with its value as it is held, where the same value came once more.
+
+        Most of what comes is that: refreshed leases, and whole buckets that are read again.
+        """
+        before = self._held.get(raw.key)
+        if not isinstance(before, Entry) or self._bodies.get(raw.key) != raw.body:
+            return None
+        return replace(before, revision=raw.revision, headers=raw.headers)
+
     def _store(self, key: str, held: Held | None) -> None:
         before = self._held.pop(key, None)
         if held is not None:
@@ -113,7 +130,7 @@ class LiveBucket:
 def _same(before: Held | None, after: Held | None) -> bool:
     match before, after:
         case Entry(), Entry():
-            return before.value == after.value
+            return before.value is after.value or before.value == after.value
         case Rejected(), Rejected():
             return before.why == after.why
         case _:

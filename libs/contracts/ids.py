@@ -24,6 +24,7 @@ EventId = NewType("EventId", str)
 """One event: 32 hexadecimal digits."""
 
 _TOKEN = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
+_NOT_IN_ALIASES = re.compile(r"""[ "'\\#]""")
 ALIAS_LENGTH_MAX = 256
 
 
@@ -73,7 +74,8 @@ def alias(text: str) -> str:
     if not text or len(text) > ALIAS_LENGTH_MAX:
         message = f"alias {text[:40]!r} must have 1 to {ALIAS_LENGTH_MAX} characters"
         raise ValueError(message)
-    if any(c.isspace() or not c.isprintable() or c in "\"'\\#" for c in text):
+    # Of all white space only the space counts as printable.
+    if not text.isprintable() or _NOT_IN_ALIASES.search(text):
         message = f"alias {text!r} must not contain white space, quotes, backslashes or #"
         raise ValueError(message)
     return text

@@ -133,7 +133,7 @@ def map_chunks(
     chunk: list[tuple[str, str]] = []
     size = 0
     for key, value in entries:
-        entry_bytes = len(key.encode()) + len(value.encode()) + 2
+        entry_bytes = _bytes(key) + _bytes(value) + 2
         if entry_bytes > payload_bytes_max:
             raise ValueError(f"map entry {key[:40]!r} has {entry_bytes} bytes")
         if size + entry_bytes > payload_bytes_max:
@@ -142,6 +142,10 @@ def map_chunks(
         chunk.append((key, value))
         size += entry_bytes
     return (*chunks, tuple(chunk)) if chunk else tuple(chunks)
+
+
+def _bytes(text: str) -> int:
+    return len(text) if text.isascii() else len(text.encode())
 
 
 def _parse_prepared(said: str) -> Reply:

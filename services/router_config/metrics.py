@@ -6,7 +6,7 @@ Labels are bounded: enums, and the names of pools that hold a server.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final, get_args
@@ -178,9 +178,15 @@ class MeteredEdge:
 
     async def apply(self, action: Action) -> Outcome:
         """Do one action; raises as the edge does."""
-        outcome = await self._edge.apply(action)
-        self._meters.acted(action, outcome)
+        (outcome,) = await self.apply_all((action,))
         return outcome
+
+    async def apply_all(self, actions: Sequence[Action]) -> Sequence[Outcome]:
+        """Do actions in their order; raises as the edge does."""
+        outcomes = await self._edge.apply_all(actions)
+        for action, outcome in zip(actions, outcomes, strict=True):
+            self._meters.acted(action, outcome)
+        return outcomes
 
 
 def action_label(kind: type[Action]) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -69,7 +69,7 @@ Outcome = Done | Pending | Refused
 class Edge(Protocol):
     """A running edge.
 
-    Both calls raise `PeerUnreachableError` when it does not answer in time.
+    Every call raises `PeerUnreachableError` when it does not answer in time.
     """
 
     async def observe(self) -> EdgeView:
@@ -78,6 +78,10 @@ class Edge(Protocol):
 
     async def apply(self, action: Action) -> Outcome:
         """Do one action; doing it twice is harmless."""
+        ...
+
+    async def apply_all(self, actions: Sequence[Action]) -> Sequence[Outcome]:
+        """Do actions in their order, whatever comes of each; return an outcome for each."""
         ...
 
 

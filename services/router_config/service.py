@@ -195,7 +195,8 @@ class RouterConfig:
             drain_timeout_s=self._pace.drain_timeout_s,
         )
         self._memo.leaving_since = steps.leaving_since
-        outcomes = [(action, await self._peers.edge.apply(action)) for action in steps.actions]
+        results = await self._peers.edge.apply_all(steps.actions)
+        outcomes = list(zip(steps.actions, results, strict=True))
         self._note_drift(view, desired, steps, outcomes)
         change = self._settle(desired, tuple(outcomes), started_at)
         if steps.reload:

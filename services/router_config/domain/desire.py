@@ -12,6 +12,7 @@ Theory:
 from __future__ import annotations
 
 import hashlib
+import heapq
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -39,8 +40,11 @@ from services.router_config.domain.model import (
     route_to,
 )
 
-LISTING_BYTES_MAX: Final = 100_000
-"""HAProxy answers /v1/models from one buffer; what does not fit is routed but not listed."""
+LISTING_BYTES_MAX: Final = 30_000
+"""It goes to HAProxy in one command and out of one buffer; what does not fit is not listed."""
+
+_LISTED_MAX: Final = LISTING_BYTES_MAX // 64
+"""More names than fit: a card is longer than that."""
 
 _NUMBER_MAX: Final = 2_000_000_000
 
@@ -86,7 +90,9 @@ def listing(routes: Routes, adapters: frozenset[str] = frozenset()) -> str:
 
     An alias has its model as root; an adapter is its own root and has its model as parent.
     """
-    names = sorted(routes, key=lambda name: (routes[name].model != name, name))
+    own = sorted(name for name, route in routes.items() if route.model == name)
+    others = (name for name, route in routes.items() if route.model != name)
+    names = [*own, *heapq.nsmallest(_LISTED_MAX, others)]
     head, tail = '{"object":"list","data":[', "]}"
     cards: list[str] = []
     size = len(head) + len(tail)

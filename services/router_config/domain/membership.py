@@ -14,6 +14,7 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 
 from libs.contracts.ids import ModelName
 from libs.contracts.lease import Endpoint, ReplicaLease, ReplicaState
@@ -77,14 +78,17 @@ def _ready(leases: Iterable[ReplicaLease]) -> list[Member]:
 
 
 def _address(lease: ReplicaLease) -> Endpoint | None:
-    """Return the address as HAProxy writes it; None for names, which it cannot look up here."""
-    if lease.address is None:
-        return None
+    return None if lease.address is None else _as_haproxy_writes(lease.address)
+
+
+@lru_cache(maxsize=8192)
+def _as_haproxy_writes(address: Endpoint) -> Endpoint | None:
+    """Return the address in HAProxy's form; None for names, which it cannot look up here."""
     try:
-        host = ipaddress.ip_address(lease.address.host)
+        host = ipaddress.ip_address(address.host)
     except ValueError:
         return None
-    return Endpoint(host=str(host), port=lease.address.port)
+    return Endpoint(host=str(host), port=address.port)
 
 
 def _age(lease: ReplicaLease) -> tuple[float, str, str]:

@@ -123,6 +123,11 @@ Routes = Mapping[str, Route]
 """By the name that clients send: a model's own name or one of its aliases."""
 
 
+def distinct_of(routes: Routes) -> tuple[Route, ...]:
+    """Return every route once, or a few times where equal ones are not the same object."""
+    return tuple({id(route): route for route in routes.values()}.values())
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Observed:
     """HAProxy's state at one moment.
@@ -133,6 +138,7 @@ class Observed:
         foreign: the maps hold entries that are not ours, beside or instead of `routes`.
         access: who may ask; None while nobody ever said so.
         access_foreign: the map of tenants holds what is not ours.
+        distinct: every value of `routes` at least once, where somebody has them at hand.
     """
 
     servers: tuple[ObservedServer, ...] = ()
@@ -142,10 +148,11 @@ class Observed:
     foreign: bool = False
     access: Access | None = None
     access_foreign: bool = False
+    distinct: tuple[Route, ...] | None = field(default=None, compare=False)
 
     def distinct_routes(self) -> tuple[Route, ...]:
         """Return every route once, or a few times: there are many more names than routes."""
-        return tuple({id(route): route for route in self.routes.values()}.values())
+        return distinct_of(self.routes) if self.distinct is None else self.distinct
 
     def models_by_pool(self) -> dict[PoolName, ModelName]:
         """Return whose requests go to each pool; pools that nobody is led to are left out."""

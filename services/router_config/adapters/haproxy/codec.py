@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final, assert_never
 
 from libs.contracts.ids import ModelName
@@ -23,6 +25,7 @@ from services.router_config.domain.model import (
     Server,
     ServerKey,
     ServerName,
+    distinct_of,
     route_to,
 )
 from services.router_config.domain.plan import (
@@ -38,6 +41,8 @@ from services.router_config.ports import PoolDemand
 
 Entries = tuple[tuple[str, str], ...]
 
+_POOL: Final = re.compile(rf"({'|'.join(PoolKind)})\d+")
+
 _BALANCE: Final[Mapping[PoolKind, Balance]] = {
     PoolKind.LEAST_LOADED: Balance.LEAST_LOADED,
     PoolKind.PREFIX: Balance.PREFIX,
@@ -51,10 +56,16 @@ _ADMIN: Final[Mapping[ha.AdminState, Admin]] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReadRoutes:
-    """A map's content; `foreign` says that it also holds what we never write."""
+    """A map's content.
+
+    Attributes:
+        foreign: it also holds what we never write.
+        distinct: every route at least once.
+    """
 
     routes: Routes
     foreign: bool
+    distinct: tuple[Route, ...]
 
 
 def server_commands(
@@ -111,7 +122,8 @@ def map_entries(action: Publish) -> dict[str, Entries]:
 
 def route_entries(routes: Routes) -> Entries:
     """Render routes, sorted."""
-    return tuple((text, f"{routes[text].pool}:{routes[text].model}") for text in sorted(routes))
+    values = {id(route): f"{route.pool}:{route.model}" for route in distinct_of(routes)}
+    return tuple([(text, values[id(routes[text])]) for text in sorted(routes)])
 
 
 def listing_entries(listing: str) -> Entries:
@@ -126,23 +138,31 @@ def read_routes(entries: Entries) -> ReadRoutes:
         pool, _, model = value.partition(":")
         if pool and model and text not in routes:
             routes[text] = route_to(PoolName(pool), ModelName(model))
-    return ReadRoutes(routes=routes, foreign=len(routes) != len(entries))
+    return ReadRoutes(
+        routes=routes, foreign=len(routes) != len(entries), distinct=distinct_of(routes)
+    )
 
 
 def observed_servers(
     states: Iterable[ServerState], stats: Iterable[Stat]
 ) -> tuple[ObservedServer, ...]:
-    """Join both tables; a server that only one of them has is left for the next look."""
+    """Join both tables; a server that only one of them has is left for the next look.
+
+    The edge's own backends, whose servers are fixed, are no pools.
+    """
     counted = {(stat.pool, stat.server): stat for stat in stats if stat.server is not None}
     return tuple(
         _observed(state, counted[state.pool, state.name])
         for state in states
-        if (state.pool, state.name) in counted
+        if (state.pool, state.name) in counted and _POOL.fullmatch(state.pool)
     )
 
 
-def pool_demand(stats: Iterable[Stat]) -> tuple[PoolDemand, ...]:
-    """Count each pool: a pool's own queue holds what has no server yet, so servers' come on top."""
+def pool_demand(stats: Iterable[Stat], holds: Mapping[str, int] | None) -> tuple[PoolDemand, ...]:
+    """Count each pool: a pool's own queue holds what has no server yet, so servers' come on top.
+
+    `holds` are held requests by pool; None where HAProxy cannot hold any.
+    """
     queued: dict[str, int] = {}
     refused: dict[str, int] = {}
     for stat in stats:
@@ -150,18 +170,20 @@ def pool_demand(stats: Iterable[Stat]) -> tuple[PoolDemand, ...]:
         if stat.server is None:
             refused[stat.pool] = stat.refused_count
     return tuple(
-        PoolDemand(pool=PoolName(pool), queued=queued[pool], refused_count=count)
+        PoolDemand(
+            pool=PoolName(pool),
+            queued=queued[pool],
+            held=(holds or {}).get(pool, 0),
+            refused_count=count,
+        )
         for pool, count in refused.items()
     )
 
 
 def _observed(state: ServerState, stat: Stat) -> ObservedServer:
     return ObservedServer(
-        server=Server(
-            key=ServerKey(pool=PoolName(state.pool), name=ServerName(state.name)),
-            number=state.number,
-            endpoint=Endpoint(host=state.host, port=state.port),
-            maxconn=stat.maxconn or 0,
+        server=_server(
+            state.pool, state.name, state.number, (state.host, state.port), stat.maxconn
         ),
         admin=_ADMIN[state.admin],
         health=_health(state),
@@ -169,6 +191,18 @@ def _observed(state: ServerState, stat: Stat) -> ObservedServer:
         sessions=stat.sessions,
         queued=stat.queued,
         weight=state.weight,
+    )
+
+
+@lru_cache(maxsize=8192)
+def _server(pool: str, name: str, number: int, at: tuple[str, int], maxconn: int | None) -> Server:
+    """Build what rarely changes; remembered, because every look shows the same servers."""
+    host, port = at
+    return Server(
+        key=ServerKey(pool=PoolName(pool), name=ServerName(name)),
+        number=number,
+        endpoint=Endpoint(host=host, port=port),
+        maxconn=maxconn or 0,
     )
 
 

@@ -29,6 +29,7 @@ from services.router_config.adapters.haproxy.codec import (
 )
 from services.router_config.domain.access import Access
 from services.router_config.domain.desire import listing
+from services.router_config.domain.model import Routes
 from services.router_config.ports import Counters, SavedRouting
 
 COUNTERS_FILE: Final = "counters.json"
@@ -89,7 +90,7 @@ class StateFiles:
     def save(self, routing: SavedRouting, counters: Counters) -> None:
         """Write routing and counters; what stays the same is not written again."""
         before, pools_before = self._saved or (None, None)
-        if before is None or routing.routes != before.routes:
+        if before is None or not _same(routing.routes, before.routes):
             self._write(MODELS_MAP, render_map(route_entries(routing.routes)))
         if before is None or routing.listing != before.listing:
             self._write(LISTING_MAP, render_map(listing_entries(routing.listing)))
@@ -152,3 +153,8 @@ class StateFiles:
         beside.write_text(text)
         beside.replace(path)
         self._written[name] = text
+
+
+def _same(routes: Routes, before: Routes) -> bool:
+    """Compare 100,000 routes, which nearly always are the same object."""
+    return routes is before or routes == before
