@@ -109,6 +109,7 @@ core.register_action("hold", { "http-req" }, function(txn)
         core.msleep(LOOK_MS)
         now = now_ms()
         alive[pool][number] = { heard = now, large = large }
+        txn:set_var("txn.held_ms", now - began)
     until stopping or now - began >= TIMEOUT_MS or tonumber(txn.c:nbsrv(pool)) > 0
     release(pool, number)
     if held[pool] == 0 then core.Info("held " .. pool) end

@@ -240,6 +240,7 @@ LOG_FORMAT: Final = (
     '"parent_id":"%[var(txn.parent_id)]"',
     '"started_us":%[var(txn.started_us)]',
     '"request_ms":%TR',
+    '"held_ms":"%[var(txn.held_ms)]"',
     '"queue_ms":%Tw',
     '"connect_ms":%Tc',
     '"response_ms":%Tr',
@@ -259,7 +260,8 @@ LOG_FORMAT: Final = (
     '"retries":"%rc"',
     '"queued_before":%bq}',
 )
-"""One JSON object for each traced request; durations in ms, -1 for what was not reached."""
+"""One JSON object for each traced request; durations in ms, -1 for what was not
+reached. What a request was held for is part of `request_ms` too."""
 
 
 def logical_lines(text: str) -> list[str]:

@@ -21,6 +21,7 @@ SERVED = {
     "parent_id": "00f067aa0ba902b7",
     "started_us": 1_795_453_681_676_600,
     "request_ms": 2,
+    "held_ms": "-",
     "queue_ms": 30,
     "connect_ms": 1,
     "response_ms": 200,
@@ -99,6 +100,19 @@ def test_phases_are_events_in_their_order() -> None:
     events = [(e.name, (e.timestamp - began_ns) // 1_000_000) for e in span_of(SERVED).events]
 
     assert events == [("queued", 30), ("connected", 31), ("first_byte", 231)]
+
+
+def test_a_hold_is_a_phase_before_the_queue() -> None:
+    """HAProxy counts it as part of the request's arrival; the span begins where it did arrive."""
+    held = {**SERVED, "request_ms": 902, "held_ms": "900", "active_ms": 2133}
+
+    span = span_of(held)
+
+    began_ns = 1_795_453_681_676_600 * 1000
+    events = [(e.name, (e.timestamp - began_ns) // 1_000_000) for e in span.events]
+    assert events == [("held", 900), ("queued", 930), ("connected", 931), ("first_byte", 1131)]
+    assert span.start_time == began_ns - 2_000_000
+    assert dict(span.attributes or {})["sluice.held_ms"] == 900
 
 
 def test_attributes_follow_the_conventions() -> None:

@@ -1,7 +1,8 @@
 """Pure translation of HAProxy's span log: one JSON line to one finished span.
 
 HAProxy decided the ids and already sent them to the replica, so the span is built, not started.
-Its phases are events: `queued`, `connected`, `first_byte`; times are whole milliseconds.
+Its phases are events: `held` where it was, `queued`, `connected`, `first_byte`; times are whole
+milliseconds.
 Source: HAProxy 2.8 configuration manual, section 8.4 (timing events); the line's fields are
 written by `libs/haproxy/template.py`.
 """
@@ -67,6 +68,7 @@ class SpanLine:
     retries: str
     queued_before: int
     tenant: str = "-"
+    held_ms: str = "-"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,7 +101,7 @@ def parse_line(datagram: bytes) -> SpanLine:
 
 def to_span(line: SpanLine, identity: EdgeIdentity, resource: Resource) -> ReadableSpan:
     """Build the finished span of one request; the caller makes the resource once."""
-    begin_us = line.started_us - max(0, line.request_ms) * 1000
+    begin_us = line.started_us - max(0, line.request_ms - _held_ms(line)) * 1000
     trace_id = int(line.trace_id, 16)
     parent = _known(line.parent_id)
     failed = line.status >= _SERVER_ERRORS_FROM or line.status < 0
@@ -137,10 +139,21 @@ def _attributes(line: SpanLine, identity: EdgeIdentity) -> dict[str, str | int]:
         "sluice.bytes_out": line.bytes_out,
         "sluice.retries": int(line.retries),
         "sluice.termination": line.ended,
+        **_held_attributes(line),
         **_tenant_attributes(line),
         **_model_attributes(line),
         **_replica_attributes(line),
     }
+
+
+def _held_attributes(line: SpanLine) -> dict[str, str | int]:
+    held_ms = _held_ms(line)
+    return {"sluice.held_ms": held_ms} if held_ms else {}
+
+
+def _held_ms(line: SpanLine) -> int:
+    held = _known(line.held_ms)
+    return int(held) if held else 0
 
 
 def _tenant_attributes(line: SpanLine) -> dict[str, str | int]:
@@ -169,8 +182,8 @@ def _replica_attributes(line: SpanLine) -> dict[str, str | int]:
 
 def _events(line: SpanLine) -> list[Event]:
     """One event at the end of each phase that was reached, in order."""
-    at_us = line.started_us
-    events: list[Event] = []
+    at_us = line.started_us + _held_ms(line) * 1000
+    events = [Event("held", timestamp=at_us * 1000)] if _held_ms(line) else []
     for name, passed_ms in (
         ("queued", line.queue_ms),
         ("connected", line.connect_ms),
