@@ -110,8 +110,12 @@ async def test_tls_without_a_tenant_starts_and_lets_nobody_in(idle_world: EdgeWo
 
 
 async def test_an_open_edge_that_moves_beyond_loopback_is_closed(idle_world: EdgeWorld) -> None:
-    """What the state directory says of `open` counts on loopback alone, and counts there again."""
+    """What the state directory says of `open` counts on loopback alone, and counts there again.
+
+    Without TLS the private key has no business in it.
+    """
     world = idle_world
+    copy = world.folder / "state" / "certificate.pem"
     file = world.folder / "person.pem"
     file.write_text(make_certificate("one"))
     await world.router_config.start()
@@ -128,13 +132,14 @@ async def test_an_open_edge_that_moves_beyond_loopback_is_closed(idle_world: Edg
         await world.router_config.start(api_host=EVERYWHERE, tls_certificate_file=file)
         await world.until_up()
         beyond = await status_with(world, {})
+        key_is_there = copy.exists()
         await world.router_config.stop()
     del world.router_config.settings["tls_certificate_file"]
     world.http = on_loopback
     await world.router_config.start(api_host="127.0.0.1")
     await world.until_up()
 
-    assert beyond == 401
+    assert (beyond, key_is_there, copy.exists()) == (401, True, False)
     await until_status(world, 200, {})
 
 
