@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 from libs.contracts.ids import ModelName
 from libs.contracts.model_spec import Device, ModelSpec
 from libs.haproxy.config import Balance
-from libs.testing.fake_replica import FakeReplica, fake_replica
+from libs.testing.fake_replica import FakeReplica, Script, fake_replica
 from libs.testing.local_stack import sluice
 from tools.bench.routing.fleet import Fleet, policy_edge
 from tools.bench.routing.policies import Policy
@@ -59,6 +60,24 @@ async def test_a_prefix_sends_equal_beginnings_to_one_replica(
     found = await spread(replicas, policy)
 
     assert found in ([0, 0, REQUESTS], [0, REQUESTS // 2, REQUESTS // 2])
+
+
+async def test_a_hot_prefix_is_shared_beyond_its_bound(replicas: list[FakeReplica]) -> None:
+    """All at once with one beginning: one replica has at most its share times the bound."""
+    for each in replicas:
+        each.script = Script(first_token_s=2.0)
+    fleet = Fleet(spec=SPEC, urls=tuple(f"http://{each.endpoint}" for each in replicas))
+    policy = Policy(name="hot", balance=Balance.PREFIX, bound_percent=200)
+    async with (
+        policy_edge(fleet, policy) as url,
+        httpx.AsyncClient(base_url=url, timeout=20) as http,
+    ):
+        body = {"model": "m", "prompt": "the same"}
+        asked = [http.post("/v1/completions", json=body) for _ in range(REQUESTS)]
+        answers = await asyncio.gather(*asked)
+
+    assert {answer.status_code for answer in answers} == {200}
+    assert max(len(each.seen) for each in replicas) == 2 * REQUESTS // len(replicas)
 
 
 @pytest.mark.parametrize(
