@@ -57,9 +57,9 @@ class FakeSubject:
 class VllmSubject:
     """vLLM behind a pipe; it is its own slots. `serve` is sent with the next order."""
 
-    def __init__(self, process: asyncio.subprocess.Process, room: int) -> None:
+    def __init__(self, program: asyncio.subprocess.Process, room: int) -> None:
         """Take a program that runs."""
-        self._process = process
+        self._program = program
         self._unsent: list[dict[str, object]] = []
         self.room = room
         self.slots: AdapterSlots = self
@@ -88,21 +88,21 @@ class VllmSubject:
 
     async def _order(self, **order: object) -> dict[str, object]:
         for each in self._unsent:
-            await exchange(self._process, each)
+            await exchange(self._program, each)
         self._unsent.clear()
-        return await exchange(self._process, order)
+        return await exchange(self._program, order)
 
 
 async def exchange(
-    process: asyncio.subprocess.Process, order: dict[str, object] | None = None
+    program: asyncio.subprocess.Process, order: dict[str, object] | None = None
 ) -> dict[str, object]:
     """Send an order, if any, and read the next answer."""
-    assert process.stdin is not None
-    assert process.stdout is not None
+    assert program.stdin is not None
+    assert program.stdout is not None
     if order is not None:
-        process.stdin.write(f"{json.dumps(order)}\n".encode())
+        program.stdin.write(f"{json.dumps(order)}\n".encode())
     async with asyncio.timeout(ANSWER_TIMEOUT_S):
-        line = await process.stdout.readline()
+        line = await program.stdout.readline()
     found: dict[str, object] = json.loads(line or b'{"error": "the program ended"}')
     return found
 
@@ -124,7 +124,7 @@ async def vllm(folder: Path) -> AsyncIterator[VllmSubject]:
     """Run the program; its log is in the folder."""
     paths = [str(ROOT), *(path for path in sys.path if path)]
     with (folder / "program.log").open("wb") as log:
-        process = await asyncio.create_subprocess_exec(
+        program = await asyncio.create_subprocess_exec(
             sys.executable,
             str(PROGRAM),
             str(folder),
@@ -134,14 +134,14 @@ async def vllm(folder: Path) -> AsyncIterator[VllmSubject]:
             stderr=log,
         )
     try:
-        found = await exchange(process)
+        found = await exchange(program)
         assert "room" in found, (folder / "program.log").read_text(errors="replace")[-5000:]
-        yield VllmSubject(process, int(str(found["room"])))
+        yield VllmSubject(program, int(str(found["room"])))
     finally:
-        assert process.stdin is not None
-        process.stdin.close()
+        assert program.stdin is not None
+        program.stdin.close()
         async with asyncio.timeout(60):
-            await process.wait()
+            await program.wait()
 
 
 def adapter(folder: Path, name: str) -> AdapterSpec:
