@@ -46,6 +46,9 @@ HEADER_BYTES_MAX: Final = 16 * 1024
 WHOLE_BODY_BYTES: Final = BUFFER_BYTES - HEADER_BYTES_MAX - 2 * 1024
 """The largest body that the edge reads itself; HAProxy keeps 1 KiB, and some for its own notes."""
 
+TAIL_FROM_BYTES: Final = 1024
+"""In a shorter body the model is found as fast from its beginning."""
+
 HUGE_FROM_BYTES: Final = 1024 * 1024
 """Bodies beyond this have fewer places in the body reader."""
 
@@ -242,6 +245,7 @@ def _values(config: EdgeConfig) -> dict[str, str]:
         "header_bytes_max": str(HEADER_BYTES_MAX),
         "untraced": UNTRACED,
         "huge_from_bytes": str(HUGE_FROM_BYTES),
+        "tail_from_bytes": str(TAIL_FROM_BYTES),
         "whole_body_bytes": str(WHOLE_BODY_BYTES),
         "tls": TLS if config.encrypted else "",
         "hold_load": hold_load(config.holds) if config.holds else "# No request is held.",

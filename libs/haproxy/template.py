@@ -152,7 +152,15 @@ frontend api from sluice
 
     # The model: the path's word counts, then the body's, then the header's.
     http-request wait-for-body time <request_timeout_s>s
-    http-request set-var(txn.model) req.body,json_query('$.model') unless named
+    # What stands between the last two brackets of a JSON object is its own members, so a model
+    # behind the messages is found without reading them; if not, the whole body is read.
+    http-request set-var(txn.tail) 'req.body,field(-2,"[]{}")'
+        if !named { req.body_size gt <tail_from_bytes> }
+    http-request set-var(txn.model)
+        'str("{\"_\":0"),concat("",txn.tail,"}"),json_query("$.model")'
+        if { var(txn.tail) -m beg , }
+    http-request set-var(txn.model) req.body,json_query('$.model')
+        unless named or { var(txn.model) -m found }
     http-request set-var(txn.model) req.hdr(x-model) unless { var(txn.model) -m found }
 <route>
     use_backend huge if huge

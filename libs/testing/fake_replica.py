@@ -23,6 +23,8 @@ _INFERENCE = (
     "/tokenize",
     "/detokenize",
 )
+_TOKENS_IN_A_ROW = 64
+"""Others have their turn after so many; a long stream would hold up health checks otherwise."""
 _REASONS = {200: "OK", 404: "Not Found", 503: "Service Unavailable"}
 
 
@@ -199,7 +201,7 @@ class FakeReplica:
             if index == self.script.die_after_tokens:
                 writer.transport.abort()
                 raise ConnectionResetError
-            if index and self.script.token_s:
+            if index and (self.script.token_s or not index % _TOKENS_IN_A_ROW):
                 await asyncio.sleep(self.script.token_s)
             delta = {"choices": [{"index": 0, "delta": {"content": f"t{index} "}}]}
             writer.write(_chunk(f"data: {json.dumps(delta)}\n\n".encode()))
