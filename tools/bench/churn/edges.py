@@ -15,8 +15,9 @@ from libs.bus.ports import StateStore
 from libs.bus.settings import BusSettings, Credentials, read_credentials
 from libs.contracts.reports import RoutingStatus
 from libs.haproxy.binary import find_haproxy
-from libs.testing.edge_world import edge_world, read_status
+from libs.testing.edge_world import EDGE, edge_world, read_status
 from tools.cli.stack.layout import Layout
+from tools.cli.stack.programs import EDGE_ID
 from tools.cli.stack.record import require
 
 _PATIENCE_S: Final = 10.0
@@ -38,16 +39,18 @@ class Edge:
         leases: a bus that may write leases.
         reports: a bus that may read the routing status.
         admin_socket: HAProxy's runtime API.
+        edge_id: under which it reports.
     """
 
     api_url: str
     leases: StateStore
     reports: StateStore
     admin_socket: Path
+    edge_id: str = EDGE
 
     async def status(self) -> RoutingStatus | None:
         """Return what the edge says of itself; None where it says nothing."""
-        return await read_status(self.reports)
+        return await read_status(self.reports, edge_id=self.edge_id)
 
 
 @asynccontextmanager
@@ -88,6 +91,7 @@ async def running_edge(layout: Layout) -> AsyncIterator[Edge]:
             leases=buses[REPLICA],
             reports=buses[CLI],
             admin_socket=layout.run / "admin.sock",
+            edge_id=EDGE_ID,
         )
 
 
