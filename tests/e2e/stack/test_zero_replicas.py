@@ -9,7 +9,7 @@ import yaml
 
 from libs.testing.local_stack import LocalStack, ModelJson, wait_until
 
-SLEEPER = {
+SLEEPER: dict[str, object] = {
     "name": "sleeper",
     "source": "builtin:smollm2-135m-instruct",
     "device": "simulated",
