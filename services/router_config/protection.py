@@ -21,19 +21,20 @@ _log = get_logger(__name__)
 
 
 async def require_protection(
-    store: StateStore, listener: Listener, *, wait_s: float = TENANTS_WAIT_S
+    store: StateStore, listener: Listener, *, admitted: bool, wait_s: float = TENANTS_WAIT_S
 ) -> None:
     """Ask the bus for tenants if that matters, and warn of keys that would travel unencrypted.
+
+    An edge that `admitted` tenants before starts with those even where the bus has lost them.
 
     Raises:
         UsageError: the bus says that there is no tenant, and the address needs one or TLS.
     """
     if listener.is_loopback:
         return
-    refused = refusal(
-        listener,
-        has_tenants=None if listener.encrypted else await _has_tenants(store, wait_s=wait_s),
-    )
+    unasked = listener.encrypted or admitted
+    has_tenants = None if unasked else await _has_tenants(store, wait_s=wait_s)
+    refused = refusal(listener, has_tenants=has_tenants)
     if refused is not None:
         raise UsageError(refused)
     risk = warning(listener)

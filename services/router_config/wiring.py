@@ -106,8 +106,8 @@ async def wire(
     settings.run_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
     bus_settings = BusSettings(credentials=credentials, name=f"router-config-{settings.edge_id}")
     async with connect(bus_settings, wait=False) as bus:
-        await require_protection(bus, settings.listener)
         files = StateFiles(settings.state_dir, pools_per_kind=settings.pools_per_kind)
+        await require_protection(bus, settings.listener, admitted=files.admits_tenants())
         config_changed = files.prepare(edge_config(settings))
         client = HaproxyClient(settings.admin_socket, timeout_s=settings.command_timeout_s)
         program = HaproxyProgram(_launch(settings, binary.path), client)

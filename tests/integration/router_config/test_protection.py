@@ -87,6 +87,26 @@ async def test_a_tenant_is_enough_and_revoking_the_last_one_does_not_open_it(
     assert world.log_lines("api_unencrypted")
 
 
+async def test_tenants_that_the_bus_has_lost_still_let_the_edge_start(
+    idle_world: EdgeWorld,
+) -> None:
+    """Known from its own state, they are served as before."""
+    world = idle_world
+    await let_in(world)
+    await world.router_config.start(api_host=EVERYWHERE)
+    await world.until_up()
+    await serve(world)
+    await until_status(world, 200, WITH_KEY)
+    await world.router_config.stop()
+    await world.bus.delete(TENANTS_BUCKET, "acme")
+
+    await world.router_config.start(api_host=EVERYWHERE)
+    await world.until_up()
+
+    await until_status(world, 200, WITH_KEY)
+    assert await status_with(world, {}) == 401
+
+
 async def test_tls_without_a_tenant_starts_and_lets_nobody_in(idle_world: EdgeWorld) -> None:
     """The first tenant is let in without a restart."""
     world = idle_world

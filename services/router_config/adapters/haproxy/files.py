@@ -27,7 +27,7 @@ from services.router_config.adapters.haproxy.codec import (
     pool_configs,
     route_entries,
 )
-from services.router_config.domain.access import Access
+from services.router_config.domain.access import Access, KeysOnly
 from services.router_config.domain.desire import listing
 from services.router_config.domain.model import Routes
 from services.router_config.ports import Counters, SavedRouting
@@ -55,6 +55,11 @@ class StateFiles:
     def counters(self) -> Counters:
         """Return the counters."""
         return self._counters
+
+    def admits_tenants(self) -> bool:
+        """Whether somebody had a key when it was last saved."""
+        access = self._access()
+        return isinstance(access, KeysOnly) and bool(access.grants)
 
     def prepare(self, config: EdgeConfig) -> bool:
         """Make everything that a start needs.
