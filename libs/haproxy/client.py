@@ -6,7 +6,7 @@ A connection of its own keeps replies apart without any framing, and costs about
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -87,16 +87,41 @@ class HaproxyClient:
         Raises:
             PeerUnreachableError: as for `query`; the served version is the old or the new one.
         """
+        versions = await self.replace_maps({file: entries})
+        return versions if isinstance(versions, Rejected) else Ok(version=versions[file])
+
+    async def replace_maps(
+        self, wanted: Mapping[str, tuple[tuple[str, str], ...]]
+    ) -> Mapping[str, int] | Rejected:
+        """Replace all entries of several maps, and return the versions that are served then.
+
+        All are filled first and committed in one line: hardly a request sees some old, some new.
+
+        Raises:
+            PeerUnreachableError: as for `query`; every served version is an old or a new one.
+        """
+        commits: list[CommitMap] = []
+        for file, entries in wanted.items():
+            filled = await self._fill(file, entries)
+            if isinstance(filled, Rejected):
+                return filled
+            commits.append(filled)
+        said = await self._exchange(render_all(commits)) if commits else ""
+        if said.strip():
+            return Rejected(text=" ".join(said.split()))
+        return {commit.file: commit.version for commit in commits}
+
+    async def _fill(self, file: str, entries: tuple[tuple[str, str], ...]) -> CommitMap | Rejected:
+        """Fill a new version of a map, and return the command that will serve it."""
         prepared = await self.execute(PrepareMap(file=file))
         if isinstance(prepared, Rejected) or prepared.version is None:
-            return prepared
-        version = prepared.version
+            return prepared if isinstance(prepared, Rejected) else Rejected(text="no version")
         for chunk in map_chunks(entries, payload_bytes_max=PAYLOAD_BYTES_MAX):
-            added = await self.execute(AddToMap(file=file, version=version, entries=chunk))
+            add = AddToMap(file=file, version=prepared.version, entries=chunk)
+            added = await self.execute(add)
             if isinstance(added, Rejected):
                 return added
-        committed = await self.execute(CommitMap(file=file, version=version))
-        return committed if isinstance(committed, Rejected) else Ok(version=version)
+        return CommitMap(file=file, version=prepared.version)
 
     async def replace_certificate(self, file: str, pem: str) -> Reply:
         """Serve another content of a certificate file; connections that exist keep theirs.

@@ -85,7 +85,7 @@ def render(command: RuntimeCommand) -> str:
             return _render_server(command)
 
 
-def render_all(commands: Sequence[ServerCommand | Query]) -> str:
+def render_all(commands: Sequence[ServerCommand | CommitMap | Query]) -> str:
     """Render commands as one line: HAProxy runs them one after the other, whatever each says."""
     return ";".join(render(command).rstrip("\n") for command in commands) + "\n"
 

@@ -7,8 +7,11 @@ a recovery with.
 from __future__ import annotations
 
 import asyncio
+import os
 import re
-from contextlib import suppress
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -90,6 +93,20 @@ class StackInside:
         """Return a part's process id; None while it does not run."""
         pids = (pid for pid in marked(f"SLUICE_STACK_ID={self.stack_id}") if _is(part, pid))
         return min(pids, default=None)
+
+    @contextmanager
+    def nobody_restarts_anything(self) -> Iterator[None]:
+        """Hold still who would start a dead part again: supervisord, and the Ray node's program."""
+        found = (self.pid_of(part) for part in (Part.SUPERVISOR, Part.RAY))
+        nurses = [pid for pid in found if pid is not None]
+        assert len(nurses) == 2, "supervisord or the Ray node does not run"  # noqa: PLR2004
+        for pid in nurses:
+            os.kill(pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            for pid in nurses:
+                os.kill(pid, signal.SIGCONT)
 
     def look(self) -> Found:
         """Read everything once."""

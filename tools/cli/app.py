@@ -26,7 +26,7 @@ from tools.cli.model_changes import ModelChanges, model_changes
 from tools.cli.models_yaml import load_models
 from tools.cli.observe import observe, stored_models
 from tools.cli.settings import CliSettings
-from tools.cli.stack.bus import stack_bus
+from tools.cli.stack.bus import make_buckets, stack_bus
 from tools.cli.stack.down import down as stop_stack
 from tools.cli.stack.layout import Layout
 from tools.cli.stack.locate import ROOT, here
@@ -265,6 +265,8 @@ async def _status(layout: Layout) -> Status:
 
 async def _apply(layout: Layout, file: Path, *, dry_run: bool) -> ModelChanges:
     specs = load_models(file)
+    if not dry_run:
+        await make_buckets(layout)
     async with stack_bus(layout) as bus:
         changes = model_changes(declared=specs, stored=await stored_models(bus))
         check_changes(changes, layout)

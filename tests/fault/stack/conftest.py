@@ -1,6 +1,7 @@
 """One stack with two replicas of a device that only takes time, for all fault tests."""
 
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -26,6 +27,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
     models: Path = tmp_path_factory.mktemp("models") / "models.yaml"
     models.write_text(MODELS)
     with local_stack("--models", str(models)) as running:
+        shutil.copy(models, running.var / "models.yaml")
         yield running
 
 

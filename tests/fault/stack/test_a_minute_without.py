@@ -3,9 +3,7 @@
 import os
 import signal
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 
 from libs.testing.local_stack import LocalStack, wait_until
 from libs.testing.stack_inside import Part, StackInside
@@ -19,21 +17,6 @@ SPANNING_TOKENS = 1700
 """At 0.05 s a step this stream begins before the first kill and ends after the return."""
 
 START_TIMEOUT_S = 180.0
-
-
-@contextmanager
-def nobody_restarts_anything(inside: StackInside) -> Iterator[None]:
-    """Hold still whoever would start a dead part again: supervisord, and the Ray node's program."""
-    found = (inside.pid_of(part) for part in (Part.SUPERVISOR, Part.RAY))
-    nurses = [pid for pid in found if pid is not None]
-    assert len(nurses) == 2
-    for pid in nurses:
-        os.kill(pid, signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        for pid in nurses:
-            os.kill(pid, signal.SIGCONT)
 
 
 def kill_all_and_wait(inside: StackInside) -> None:
@@ -64,7 +47,7 @@ def test_a_minute_without_nats_router_config_autoscaler_and_gcs_costs_no_stream(
             for _ in range(2)
         ]
         wait_until(lambda: len(load.outcomes) > 8, timeout_s=30, what="some answers")
-        with nobody_restarts_anything(inside):
+        with inside.nobody_restarts_anything():
             kill_all_and_wait(inside)
             served_meanwhile = len(load.outcomes)
             returned_at = time.time()

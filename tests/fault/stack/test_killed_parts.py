@@ -1,6 +1,7 @@
 """`kill -9` of any one part: the others go on, it comes back, and the state is right again."""
 
 import os
+import shutil
 import signal
 import time
 
@@ -45,6 +46,32 @@ def test_a_killed_control_plane_process_costs_no_request(
     assert after.routing is not None
     assert after.routing.haproxy_pid == found.routing.haproxy_pid
     assert after.leases == found.leases
+    assert load.outcomes
+    assert load.failed() == []
+
+
+def test_a_bus_that_lost_everything_costs_no_request_and_apply_makes_it_again(
+    stack: LocalStack, inside: StackInside
+) -> None:
+    """Not even its buckets are left; what is served is what was known."""
+    before = inside.look()
+
+    with steady_load(stack.api_url, model=MODEL) as load:
+        with inside.nobody_restarts_anything():
+            kill(inside.pid_of(Part.NATS))
+            shutil.rmtree(stack.var / "nats")
+        wait_until(lambda: inside.pid_of(Part.NATS) is not None, timeout_s=BACK_S, what="NATS")
+        told = stack.sluice("status")
+        began_at = time.time()
+        done = stack.sluice("apply", str(stack.var / "models.yaml"))
+        wait_until(
+            lambda: inside.is_whole(since=began_at), timeout_s=2 * BACK_S, what="the whole state"
+        )
+
+    assert told.code == 1
+    assert "./sluice apply FILE" in told.err
+    assert done.code == 0, done.err
+    assert inside.look().leases == before.leases
     assert load.outcomes
     assert load.failed() == []
 

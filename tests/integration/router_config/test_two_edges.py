@@ -103,11 +103,10 @@ async def test_each_edge_reports_its_own_status_and_demand(
 ) -> None:
     """What one edge refused is not the other's."""
     await world.declare(PREFIX)
-    for edge in (world, other):
-        await edge.until_answers(503)
     asked = {"edge": 3, "edge-2": 1}
     for edge in (world, other):
-        for _ in range(asked[edge.edge_id] - 1):
+        await edge.until_listed("m")
+        for _ in range(asked[edge.edge_id]):
             await edge.ask()
 
     refused: dict[str, int] = {}

@@ -92,8 +92,9 @@ def server_commands(
             assert_never(action)
 
 
+@lru_cache(maxsize=8192)
 def server_spec(server: Server) -> ha.ServerSpec:
-    """Return a server as HAProxy declares it."""
+    """Return a server as HAProxy declares it; remembered, since every change writes all of them."""
     return ha.ServerSpec(
         name=server.key.name,
         number=server.number,

@@ -162,19 +162,17 @@ class HaproxyEdge:
         self, wanted: Mapping[str, Entries], *, routes: ReadRoutes | None = None
     ) -> Outcome:
         """Replace what differs, and remember what was written: 100,000 names are not read again."""
-        done = 0
-        for file, entries in wanted.items():
-            if entries == self._entries(file):
-                continue
-            reply = await self._client.replace_map(file, entries)
+        differing = {f: entries for f, entries in wanted.items() if entries != self._entries(f)}
+        for file in differing:
             self._maps.pop(file, None)
-            if isinstance(reply, Rejected):
-                return Refused(reason=reply.text)
-            if reply.version is not None:
-                info = MapInfo(file=file, version=reply.version, entries=len(entries))
-                self._keep(info, entries, text=None, routes=routes)
-            done += 1
-        return Done(commands=done)
+        versions = await self._client.replace_maps(differing)
+        if isinstance(versions, Rejected):
+            return Refused(reason=versions.text)
+        for file, version in versions.items():
+            entries = differing[file]
+            info = MapInfo(file=file, version=version, entries=len(entries))
+            self._keep(info, entries, text=None, routes=routes)
+        return Done(commands=len(differing))
 
     def _keep(
         self, info: MapInfo, entries: Entries, *, text: int | None, routes: ReadRoutes | None = None
