@@ -16,7 +16,7 @@ from libs.clock import Clock
 from libs.contracts.ids import ModelName, ReplicaId
 from libs.contracts.reports import LoadReport
 from libs.contracts.subjects import LOAD_SUBJECTS
-from libs.errors import TransientError
+from libs.errors import ControlPlaneError, TransientError
 from libs.telemetry.logging import get_logger
 from services.router_config.domain.weights import Loads, weigh
 from services.router_config.ports import Done, Edge, EdgeView
@@ -29,7 +29,7 @@ because clocks of different machines differ."""
 REPLICAS_MAX: Final = 10_000
 """Beyond it a replica that was not heard before is left out, and so keeps its weight."""
 
-_RETRY_S: Final = 1.0
+_RETRY_S: Final = 10.0
 
 _log = get_logger(__name__)
 
@@ -82,13 +82,19 @@ class Weigher:
         self._weighed: EdgeView | None = None
 
     async def follow(self) -> Never:
-        """Take reports in, over as many connections as it takes."""
+        """Take reports in; a bus that does not let it listen costs an edge nothing but weights."""
         while True:
-            async with self._events.reports(LOAD_SUBJECTS) as reports:
-                async for received in reports:
-                    if isinstance(received.value, LoadReport):
-                        self._loads.take(received.value, self._clock.now())
+            try:
+                await self._listen()
+            except ControlPlaneError as error:
+                _log.warning("load_unheard", error=str(error))
             await asyncio.sleep(_RETRY_S)
+
+    async def _listen(self) -> None:
+        async with self._events.reports(LOAD_SUBJECTS) as reports:
+            async for received in reports:
+                if isinstance(received.value, LoadReport):
+                    self._loads.take(received.value, self._clock.now())
 
     async def adjust_for_ever(self, *, every_s: float) -> Never:
         """Adjust at most this often."""
@@ -106,7 +112,7 @@ class Weigher:
         self._weighed = view
         actions = weigh(view.observed, loads)
         try:
-            outcomes = [await self._edge.apply(action) for action in actions]
+            outcomes = await self._edge.apply_all(actions)
         except TransientError as error:
             _log.debug("weights_unset", error=str(error))
             return 0

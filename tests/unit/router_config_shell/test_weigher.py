@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 
 import pytest
 
+from libs.bus.ports import Received
 from libs.contracts.ids import ReplicaId
 from libs.contracts.reports import LoadReport
-from libs.errors import PeerUnreachableError
+from libs.errors import PeerUnreachableError, PermissionDeniedError
 from libs.testing.clock import FakeClock
+from libs.testing.eventually import eventually
 from libs.testing.in_memory_bus import InMemoryBus
 from libs.testing.records import a_load_report
 from services.router_config import weigher as weigher_module
@@ -57,6 +60,10 @@ class SeenEdge:
         assert isinstance(action, Weigh)
         self.set_weights.append((action.key.name, action.weight))
         return Done(commands=1)
+
+    async def apply_all(self, actions: Sequence[Action]) -> Sequence[Outcome]:
+        """Set weights."""
+        return [await self.apply(action) for action in actions]
 
 
 @pytest.fixture
@@ -143,6 +150,39 @@ async def test_an_edge_that_goes_away_is_tried_again_later(edge: SeenEdge) -> No
     edge.look()
 
     assert await weigher.adjust() == 2
+
+
+class RefusingBus(InMemoryBus):
+    """A bus that does not let anybody listen."""
+
+    refusals = 0
+
+    @asynccontextmanager
+    async def reports(self, subjects: str) -> AsyncIterator[AsyncIterator[Received]]:
+        """Refuse."""
+        self.refusals += 1
+        if self.refusals:
+            raise PermissionDeniedError(subject=subjects)
+        async with super().reports(subjects) as reports:
+            yield reports
+
+
+async def test_a_bus_that_does_not_let_it_listen_is_asked_again(
+    edge: SeenEdge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Routing goes on without weights."""
+    monkeypatch.setattr(weigher_module, "_RETRY_S", 0.001)
+    bus = RefusingBus()
+    weigher = Weigher(edge, edge, events=bus, clock=FakeClock())
+    following = asyncio.create_task(weigher.follow())
+
+    async def asked_again() -> bool:
+        return bus.refusals >= 3
+
+    await eventually(asked_again, what="three attempts")
+    assert not following.done()
+    assert await weigher.adjust() == 0
+    following.cancel()
 
 
 def test_the_table_is_bounded_and_forgets(monkeypatch: pytest.MonkeyPatch) -> None:
