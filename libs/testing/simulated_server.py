@@ -107,6 +107,11 @@ class SimulatedServer:
         body = {"lora_name": name, "lora_path": str(folder)}
         return self._http.post("/v1/load_lora_adapter", json=body).is_success
 
+    @property
+    def address(self) -> str:
+        """Where it listens, as `host:port`."""
+        return f"{self._http.base_url.host}:{self._http.base_url.port}"
+
     def totals(self) -> list[Totals]:
         """Ask every worker what it has done."""
         answer = self._http.post("/collective_rpc", json={"method": "simulation_totals"})

@@ -361,6 +361,44 @@ def control_plane(
     raise typer.Exit(control_plane_command(size, view, rounds=rounds, changes=changes))
 
 
+@app.command()
+def edge(
+    *,
+    requests: Annotated[int, typer.Option(help="In one turn of one HAProxy.")] = 10_000,
+    rounds: Annotated[int, typer.Option(min=1, help="Turns of each HAProxy.")] = 7,
+    body_bytes: Annotated[int, typer.Option(help="Of every request.")] = 4096,
+    clients: Annotated[int, typer.Option(min=1, help="Connections that wait in turn.")] = 32,
+    as_json: AsJson = False,
+) -> None:
+    """Compare HAProxy's CPU for one request with Sluice's rules and without, turn by turn.
+
+    The configurations are the product's own; a HAProxy that only answers stands behind all.
+    """
+    from tools.bench.edge.cases import EdgePlan
+    from tools.bench.edge.command import EdgeView, edge_command
+
+    plan = EdgePlan(requests=requests, rounds=rounds, body_bytes=body_bytes, clients=clients)
+    edge_command(plan, EdgeView(out=out, err=err, as_json=as_json))
+
+
+@app.command()
+def disconnect(
+    *,
+    trials: Annotated[int, typer.Option(min=1, help="Clients that leave.")] = 50,
+    step_ms: Annotated[float, typer.Option(help="Time of a token; no finer is measured.")] = 5.0,
+    as_json: AsJson = False,
+) -> None:
+    """Time a client's leaving in mid-stream to the engine's last step for it.
+
+    HAProxy, the replica's HTTP layer and vLLM are real, the device is simulated.
+    """
+    from tools.bench.disconnect.command import DisconnectView, disconnect_command
+    from tools.bench.disconnect.measure import DisconnectPlan
+
+    plan = DisconnectPlan(trials=trials, step_time_s=step_ms / 1000)
+    disconnect_command(plan, DisconnectView(out=out, err=err, as_json=as_json))
+
+
 def _startup_round(number: int, spec: ModelSpec, model: Path, timeout_s: float) -> Startup:
     with step(f"round {number}"):
         return measure_startup(root=ROOT, spec=spec, model=model, timeout_s=timeout_s)

@@ -1,0 +1,37 @@
+"""`./sluice bench disconnect`: measure, and show what was seen."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+
+from rich.console import Console
+
+from tools.bench.disconnect.measure import DisconnectPlan, measure_disconnects
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DisconnectView:
+    """Where the result goes, and what happens meanwhile."""
+
+    out: Console
+    err: Console
+    as_json: bool = False
+
+
+def disconnect_command(plan: DisconnectPlan, view: DisconnectView) -> None:
+    """Measure and show.
+
+    Raises:
+        PeerUnreachableError: a stream ended by itself, or the engine never stopped.
+    """
+    with view.err.status("starting") as status:
+        report = measure_disconnects(plan, status.update)
+    if view.as_json:
+        print(json.dumps(report.to_json(), indent=2))
+        return
+    view.out.print(
+        f"client gone to last step: p50 {report.p50_ms:.0f} ms, p99 {report.p99_ms:.0f} ms, "
+        f"max {max(report.stopped_ms):.0f} ms over {len(report.stopped_ms)} clients, in steps of "
+        f"{plan.step_time_s * 1000:g} ms; running afterwards: {report.running_after}"
+    )

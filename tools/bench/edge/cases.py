@@ -1,0 +1,252 @@
+"""What is compared: configurations of HAProxy, and the request that each of them gets (pure)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final
+
+from libs.contracts.tenant import key_hash
+from libs.errors import UsageError
+from libs.haproxy.commands import ServerSpec
+from libs.haproxy.config import (
+    ACCESS_KEY,
+    ACCESS_KEYS_ONLY,
+    ACCESS_OPEN,
+    BASE_FILE,
+    LISTING_MAP,
+    MODELS_MAP,
+    POOLS_FILE,
+    TENANTS_MAP,
+    Balance,
+    EdgeConfig,
+    PoolConfig,
+    render_base,
+    render_map,
+    render_pools,
+    render_scripts,
+)
+
+MODEL: Final = "model"
+KEY: Final = "sk-measured"
+SERVERS: Final = 4
+ANSWER_END: Final = b'{"whole":true}'
+BODY_BYTES_MIN: Final = 256
+BODY_BYTES_MAX: Final = 128 * 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EdgePlan:
+    """One run.
+
+    Attributes:
+        requests: in one turn of one case.
+        rounds: each case has one turn in each, after a turn that is not counted.
+        body_bytes: of every request.
+        clients: connections, each of which waits for its answer.
+    """
+
+    requests: int = 10_000
+    rounds: int = 7
+    body_bytes: int = 4096
+    clients: int = 32
+
+    def __post_init__(self) -> None:
+        """Check the bounds.
+
+        Raises:
+            UsageError: a value is out of them.
+        """
+        if not BODY_BYTES_MIN <= self.body_bytes <= BODY_BYTES_MAX:
+            limits = f"from {BODY_BYTES_MIN} to {BODY_BYTES_MAX}"
+            raise UsageError(f"--body-bytes must be {limits}, not {self.body_bytes}")
+        if self.requests < self.clients:
+            raise UsageError(f"--requests must be {self.clients} or more, one for each client")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """One HAProxy.
+
+    Attributes:
+        files: its folder's content; those that end in `.cfg` are its configuration.
+        headers: more header lines of its requests.
+    """
+
+    name: str
+    config: EdgeConfig
+    files: Mapping[str, str]
+    headers: tuple[str, ...] = ()
+
+    @property
+    def folder(self) -> Path:
+        """Where its files are."""
+        return self.config.admin_socket.parent
+
+    @property
+    def configuration(self) -> tuple[str, ...]:
+        """Return the files that HAProxy is started with."""
+        return tuple(name for name in self.files if name.endswith(".cfg"))
+
+
+UPSTREAM: Final = """
+global
+    maxconn 2000
+    nbthread 1
+defaults
+    mode http
+    timeout connect 5s
+    timeout client 60s
+    timeout server 60s
+frontend upstream
+    bind 127.0.0.1:<port>
+    http-request return status 200 if { path /health }
+    http-request wait-for-body time 10s
+    http-request return status 200 content-type application/json string '{"whole":true}'
+"""
+"""The server behind every case: it reads the body and answers; its CPU time is not counted."""
+
+_PLAIN: Final = """
+global
+    maxconn 4000
+    nbthread 1
+    stats socket "<admin_socket>" mode 600 level admin
+defaults sluice
+    mode http
+    option http-no-delay
+    option abortonclose
+    http-reuse always
+    option httpchk GET /health
+    timeout connect 2s
+    timeout client 300s
+    timeout server 600s
+    timeout queue 10s
+    timeout http-request 10s
+    timeout http-keep-alive 60s
+defaults pool from sluice
+"""
+
+_PLAIN_FRONTEND: Final = """
+frontend api from sluice
+    bind 127.0.0.1:<port>
+    default_backend lc0
+"""
+
+
+def upstream(config: EdgeConfig) -> Case:
+    """Return the server behind every case."""
+    files = {"upstream.cfg": UPSTREAM.replace("<port>", str(config.port))}
+    return Case(name="upstream", config=config, files=files)
+
+
+def plain(config: EdgeConfig, upstream_port: int) -> Case:
+    """Return a plain proxy: HAProxy's own buffers, leastconn, nothing looked at."""
+    text = _PLAIN.replace("<admin_socket>", str(config.admin_socket))
+    return _without_rules("plain proxy", text, config, upstream_port)
+
+
+def without_rules(config: EdgeConfig, upstream_port: int) -> Case:
+    """Return Sluice's global section and defaults around a plain proxy."""
+    text = render_base(config).partition("\nfrontend ")[0]
+    return _without_rules("Sluice's options, no rules", text, config, upstream_port)
+
+
+def untraced(config: EdgeConfig, upstream_port: int) -> Case:
+    """Return Sluice's edge with a prefix pool and no request traced."""
+    return _edge("Sluice", replace(config, trace_ratio=0.0), upstream_port)
+
+
+def traced(config: EdgeConfig, upstream_port: int) -> Case:
+    """Return the same with every request traced."""
+    return _edge("Sluice, every request traced", config, upstream_port)
+
+
+def with_key(config: EdgeConfig, upstream_port: int) -> Case:
+    """Return the edge where every request has an API key with limits."""
+    case = _edge("Sluice, with an API key", replace(config, trace_ratio=0.0), upstream_port)
+    grants = ((ACCESS_KEY, ACCESS_KEYS_ONLY), (key_hash(KEY), "tenant:1000000000:1000:0"))
+    return replace(
+        case,
+        files={**case.files, TENANTS_MAP: render_map(grants)},
+        headers=(f"authorization: Bearer {KEY}",),
+    )
+
+
+CASES: Final[tuple[Callable[[EdgeConfig, int], Case], ...]] = (
+    plain,
+    without_rules,
+    untraced,
+    traced,
+    with_key,
+)
+"""In the order of the table; the first is what the others are compared with."""
+
+
+def config_in(folder: Path, port: int) -> EdgeConfig:
+    """Return settings as they are by default."""
+    return EdgeConfig(
+        admin_socket=folder / "admin.sock",
+        span_socket=folder.parent / "span.sock",
+        host="127.0.0.1",
+        port=port,
+        stats_port=None,
+    )
+
+
+def request(case: Case, *, body_bytes: int) -> bytes:
+    """Return the request; its messages come before its model, as OpenAI's own client has them."""
+    text = ("word " * body_bytes)[: body_bytes - len(_body(""))]
+    lines = (
+        "POST /v1/chat/completions HTTP/1.1",
+        f"host: 127.0.0.1:{case.config.port}",
+        "content-type: application/json",
+        *case.headers,
+        f"content-length: {body_bytes}",
+    )
+    return ("\r\n".join(lines) + "\r\n\r\n" + _body(text)).encode()
+
+
+def _body(text: str) -> str:
+    return json.dumps({"messages": [{"role": "user", "content": text}], "model": MODEL})
+
+
+def _without_rules(name: str, text: str, config: EdgeConfig, upstream_port: int) -> Case:
+    frontend = _PLAIN_FRONTEND.replace("<port>", str(config.port))
+    pools = _pools("lc0", Balance.LEAST_LOADED, upstream_port)
+    files = {**_maps(), **render_scripts(config), BASE_FILE: text + frontend, POOLS_FILE: pools}
+    return Case(name=name, config=config, files=files)
+
+
+def _edge(name: str, config: EdgeConfig, upstream_port: int) -> Case:
+    pools = _pools("px0", Balance.PREFIX, upstream_port)
+    files = {
+        **_maps(),
+        **render_scripts(config),
+        BASE_FILE: render_base(config),
+        POOLS_FILE: pools,
+    }
+    return Case(name=name, config=config, files=files)
+
+
+def _maps() -> dict[str, str]:
+    return {
+        MODELS_MAP: render_map(((MODEL, f"px0:{MODEL}"),)),
+        LISTING_MAP: "",
+        TENANTS_MAP: render_map(((ACCESS_KEY, ACCESS_OPEN),)),
+    }
+
+
+def _pools(name: str, balance: Balance, upstream_port: int) -> str:
+    servers = tuple(
+        ServerSpec(
+            name=f"r{number}.aa",
+            number=101 + number,
+            address=f"127.0.0.1:{upstream_port}",
+            weight=16,
+            maxconn=256,
+        )
+        for number in range(SERVERS)
+    )
+    return render_pools((PoolConfig(name=name, balance=balance, servers=servers),))

@@ -1,0 +1,64 @@
+"""`./sluice bench edge`: run the plan, show what every case costs."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+
+from rich.console import Console
+from rich.table import Table
+
+from tools.bench.edge.cases import EdgePlan
+from tools.bench.edge.run import CaseCost, measure_edge
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EdgeView:
+    """Where the result goes, and what happens meanwhile."""
+
+    out: Console
+    err: Console
+    as_json: bool = False
+
+
+def edge_command(plan: EdgePlan, view: EdgeView) -> None:
+    """Measure and show.
+
+    Raises:
+        PeerUnreachableError: a HAProxy did not start, or did not answer every request.
+    """
+    with view.err.status("starting") as status:
+        costs = measure_edge(plan, status.update)
+    if view.as_json:
+        cases = [
+            {
+                "name": cost.name,
+                "cpu_us_median": round(cost.median_us, 2),
+                "cpu_us": [round(each, 2) for each in cost.cpu_us],
+                "ratio": round(ratio(cost, costs), 3),
+            }
+            for cost in costs
+        ]
+        print(json.dumps({"plan": asdict(plan), "cases": cases}, indent=2))
+        return
+    view.out.print(table_of(costs, plan))
+
+
+def ratio(cost: CaseCost, costs: list[CaseCost]) -> float:
+    """Return a case's cost against the plain proxy's; infinite where that cost nothing."""
+    plain_us = costs[0].median_us
+    return cost.median_us / plain_us if plain_us else float("inf")
+
+
+def table_of(costs: list[CaseCost], plan: EdgePlan) -> Table:
+    """Return what was measured, for a person."""
+    title = f"HAProxy's CPU for one request of {plan.body_bytes} bytes, {plan.rounds} rounds"
+    table = Table(title=title, title_justify="left")
+    table.add_column("edge")
+    for column in ("median us", "least us", "most us", "of plain"):
+        table.add_column(column, justify="right")
+    for cost in costs:
+        figures = (cost.median_us, min(cost.cpu_us), max(cost.cpu_us))
+        cells = [f"{each:.1f}" for each in figures]
+        table.add_row(cost.name, *cells, f"{ratio(cost, costs):.2f}")
+    return table
