@@ -10,7 +10,6 @@ Source: ray 2.60, `start` in ray/scripts/scripts.py and `Node` in ray/_private/n
 
 from __future__ import annotations
 
-import logging
 import os
 import shutil
 import subprocess
@@ -24,8 +23,6 @@ from ray._private.services import start_ray_process
 from ray.scripts.scripts import main as ray_command
 
 from deploy.local.ray_head import GCS_STORE_VARIABLE, may_restart_gcs
-
-_log = logging.getLogger(__name__)
 
 _Dead = list[tuple[str, subprocess.Popen[bytes]]]
 
@@ -58,13 +55,12 @@ class KeptNode(ray_node.Node):
                 stderr_file=subprocess.DEVNULL,
             )
         ]
-        _log.warning("the GCS ended with code %s and was started again", died.returncode)
+        print(f"the GCS ended with code {died.returncode} and was started again", flush=True)
         return True
 
 
 def main() -> None:
     """Start the node as `ray start` does; it never takes over what an earlier node had stored."""
-    logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s")
     store = Path(os.environ[GCS_STORE_VARIABLE])
     shutil.rmtree(store, ignore_errors=True)
     store.mkdir(parents=True, mode=0o700)

@@ -16,6 +16,7 @@ from typing import Final
 
 from opentelemetry.sdk.trace import TracerProvider
 
+from libs.bus.background import running
 from libs.bus.nats_bus import NatsBus, connect
 from libs.bus.permissions import ADMIN, ROUTER_CONFIG
 from libs.bus.settings import BusSettings
@@ -73,7 +74,7 @@ async def empty_edge() -> AsyncIterator[EmptyEdge]:
         app = await stack.enter_async_context(wire(_settings(folder, nats), TracerProvider()))
         await app.service.bring_up(config_changed=False)
         stack.push_async_callback(app.program.stop, timeout_s=0)
-        await stack.enter_async_context(_following(app.service))
+        await stack.enter_async_context(running(app.service.follow()))
         yield EmptyEdge(bus=bus, loop=app.service, haproxy_pid=app.program.running() or 0)
 
 
@@ -89,7 +90,7 @@ async def health_answers(hosts: Sequence[str]) -> AsyncIterator[int]:
         binds = "".join(f"    bind {host}:{port}\n" for host in hosts)
         (folder / "health.cfg").write_text(_ANSWERING + binds)
         with (folder / "health.log").open("wb") as log:
-            running = await asyncio.create_subprocess_exec(
+            answering = await asyncio.create_subprocess_exec(
                 str(find_haproxy(None).path),
                 *("-db", "-f", str(folder / "health.cfg")),
                 stdout=log,
@@ -99,18 +100,8 @@ async def health_answers(hosts: Sequence[str]) -> AsyncIterator[int]:
             await _until_listening(hosts[-1], port)
             yield port
         finally:
-            running.kill()
-            await running.wait()
-
-
-@asynccontextmanager
-async def _following(loop: RouterConfig) -> AsyncIterator[None]:
-    following = asyncio.create_task(loop.follow())
-    try:
-        yield
-    finally:
-        following.cancel()
-        await asyncio.wait([following])
+            answering.kill()
+            await answering.wait()
 
 
 async def _until_listening(host: str, port: int) -> None:
