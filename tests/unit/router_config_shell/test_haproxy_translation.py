@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import pytest
+
 from libs.contracts.lease import Endpoint
 from libs.haproxy.codec import render
 from libs.haproxy.commands import AdminState
@@ -125,9 +127,19 @@ def test_a_server_of_one_table_alone_is_left_for_the_next_look() -> None:
 
 def test_a_pools_queue_includes_its_servers_queues() -> None:
     """HAProxy counts them apart."""
-    (demand,) = pool_demand([STAT, POOL])
+    (demand,) = pool_demand([STAT, POOL], {})
 
     assert (demand.pool, demand.queued, demand.refused_count) == ("lc0", 5, 9)
+
+
+@pytest.mark.parametrize(("holds", "held"), [({"lc0": 3, "lc7": 1}, 3), ({"lc7": 1}, 0), (None, 0)])
+def test_a_pool_that_is_not_among_the_holds_holds_nothing(
+    holds: dict[str, int] | None, held: int
+) -> None:
+    """Nor does one of a HAProxy that cannot hold."""
+    (demand,) = pool_demand([STAT, POOL], holds)
+
+    assert demand.held == held
 
 
 def test_every_pool_is_declared_with_its_servers(seen: Seen) -> None:
