@@ -11,7 +11,7 @@ _PYTEST_MAIN = "//tools/build:pytest_main.py"
 # Seconds for one test function of a target: short enough that a test which hangs is named, with the
 # place where it hangs, before Bazel ends the target (--test_timeout in .bazelrc).
 _TEST_TIMEOUT_S = {
-    "small": 50,
+    "small": 150,
     "medium": 240,
     "large": 600,
     "enormous": 900,
