@@ -15,6 +15,7 @@ from services.router_config.metrics import (
     BUS_AWAY,
     BUS_CONNECTED,
     DEGRADED,
+    HELD,
     LEASES,
     PREFIX,
     ROUTING_REVISION,
@@ -53,6 +54,7 @@ class StandingCollector(Collector):
         yield _gauge(ROUTING_REVISION, [((), standing.counters.revision)])
         yield _gauge(LEASES, _leases(standing))
         yield _gauge(SERVERS, _servers(standing))
+        yield _gauge(HELD, _held(standing))
         yield _gauge(BUS_CONNECTED, [((), float(known.connected_for_s is not None))])
         yield _gauge(BUS_AWAY, away)
         yield _gauge(DEGRADED, [((each,), float(each in degraded)) for each in Degradation])
@@ -67,6 +69,13 @@ def _servers(standing: Standing) -> _Samples:
     servers = standing.view.observed.servers if standing.view else ()
     counts = Counter((seen.server.key.pool, server_state(seen)) for seen in servers)
     return [((pool, state), float(count)) for (pool, state), count in sorted(counts.items())]
+
+
+def _held(standing: Standing) -> _Samples:
+    if standing.view is None:
+        return []
+    routed = standing.view.observed.models_by_pool()
+    return [((e.pool,), float(e.held)) for e in standing.view.demand if e.pool in routed]
 
 
 def server_state(seen: ObservedServer) -> str:

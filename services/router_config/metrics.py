@@ -1,7 +1,7 @@
 """The metrics of router-config: one catalogue, and the counters that grow as things happen.
 
 Gauges are read from the loop's standing when Prometheus asks (`gauges.py`).
-Labels are bounded: enums, and the names of pools that hold a server.
+Labels are bounded: enums, and the names of pools in use.
 """
 
 from __future__ import annotations
@@ -90,6 +90,12 @@ SERVERS: Final = Metric(
     meaning="Servers of each pool; up, down and unknown ones may take requests.",
     labels=("pool", "state"),
 )
+HELD: Final = Metric(
+    name="held_requests",
+    kind=MetricKind.GAUGE,
+    meaning="Requests that wait because their pool has no usable server.",
+    labels=("pool",),
+)
 BUS_CONNECTED: Final = Metric(
     name="bus_connected",
     kind=MetricKind.GAUGE,
@@ -116,6 +122,7 @@ CATALOGUE: Final = (
     ROUTING_REVISION,
     LEASES,
     SERVERS,
+    HELD,
     BUS_CONNECTED,
     BUS_AWAY,
     DEGRADED,

@@ -9,9 +9,16 @@ from libs.contracts.ids import ModelName, ReplicaId
 from libs.contracts.lease import Endpoint, ReplicaState
 from libs.testing.records import a_lease
 from services.router_config.adapters.prometheus.server import scrape_targets
-from services.router_config.domain.model import Admin, Health, Known, Observed, ObservedServer
+from services.router_config.domain.model import (
+    Admin,
+    Health,
+    Known,
+    Observed,
+    ObservedServer,
+    PoolName,
+)
 from services.router_config.gauges import StandingCollector
-from services.router_config.ports import Counters, EdgeView
+from services.router_config.ports import Counters, EdgeView, PoolDemand
 from services.router_config.reporter import Degradation, degradations
 from services.router_config.service import Standing
 
@@ -69,6 +76,23 @@ def test_servers_are_counted_by_pool_and_state(seen: Seen, an_edge: Edge) -> Non
         ("lc0", "unknown"): 1,
         ("lc0", "drain"): 1,
         ("px1", "down"): 1,
+    }
+
+
+def test_every_pool_in_use_says_what_it_holds(an_edge: Edge) -> None:
+    """The others are left out: there are many more of them."""
+    edge = an_edge(routes={"m": ("lc0", "m"), "n": ("lc1", "n")})
+    demand = tuple(
+        PoolDemand(pool=PoolName(pool), queued=0, held=held, refused_count=0)
+        for pool, held in (("lc0", 3), ("lc1", 0), ("lc2", 0))
+    )
+    view = EdgeView(observed=edge, demand=demand, version="2.8.25", pid=1, dropped_spans=0)
+
+    found = gauges(Standing(known=Known(), view=view, counters=COUNTERS))
+
+    assert {key[1:]: n for key, n in found.items() if key[0] == "held_requests"} == {
+        ("lc0",): 3,
+        ("lc1",): 0,
     }
 
 
