@@ -11,6 +11,7 @@ import httpx
 from libs.bus.ports import Received
 from libs.contracts.reports import DemandReport
 from libs.contracts.subjects import DEMAND_SUBJECTS
+from libs.haproxy.config import WHOLE_BODY_BYTES
 from libs.testing.edge_world import EdgeWorld
 from libs.testing.real_haproxy import haproxy_in
 from libs.testing.records import a_model
@@ -46,7 +47,7 @@ async def test_held_requests_are_told_and_go_to_the_first_replica(idle_world: Ed
         first = asyncio.create_task(world.ask())
         demand = await until_held(reports, 1)
         more = [asyncio.create_task(world.ask()) for _ in range(4)]
-        large = {"model": "m", "prompt": "x" * 150_000}
+        large = {"model": "m", "prompt": "x" * (WHOLE_BODY_BYTES - 1000)}
         more.append(asyncio.create_task(world.http.post("/v1/completions", json=large)))
         replica = await world.replica("r1")
         await world.join(replica)
