@@ -61,8 +61,9 @@ frontend api from sluice
     # `/models/<name>/v1/...`: the model's name leads, a replica sees the rest.
     acl by_path path_reg ^/models/.+/v1/[a-z_]+(/[a-z_]+)?$
     http-request set-var(txn.named) path,regsub(^/models/,),regsub(/v1/[a-z_/]+$,),url_dec
-        if by_path
-    http-request replace-path ^/models/.+(/v1/[a-z_]+(/[a-z_]+)?)$ \1 if by_path
+        if { path_beg /models/ } by_path
+    http-request replace-path ^/models/.+(/v1/[a-z_]+(/[a-z_]+)?)$ \1
+        if { path_beg /models/ } by_path
     acl named var(txn.named) -m found
     acl one_model path_beg /v1/models/
     http-request return status 200 content-type application/json string '{"status":"ok"}'
