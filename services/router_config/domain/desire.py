@@ -190,22 +190,34 @@ def _pools(kind: PoolKind, count: int) -> list[PoolName]:
 def _servers(
     present: Iterable[Member], pools: Mapping[ModelName, PoolName], observed: Observed
 ) -> tuple[Server, ...]:
+    there = {(seen.server.key.pool, seen.server.key.name): seen.server for seen in observed.servers}
     numbers: dict[PoolName, set[int]] = {}
-    seen_numbers = {seen.server.key: seen.server.number for seen in observed.servers}
-    for key, number in seen_numbers.items():
-        numbers.setdefault(key.pool, set()).add(number)
+    for server in there.values():
+        numbers.setdefault(server.key.pool, set()).add(server.number)
     servers: list[Server] = []
     for member in present:
-        if member.model not in pools:
-            continue
-        key = ServerKey(pool=pools[member.model], name=member.name)
-        taken = numbers.setdefault(key.pool, set())
-        number = seen_numbers.get(key) or _free_number(member, taken)
-        taken.add(number)
-        servers.append(
-            Server(key=key, number=number, endpoint=member.endpoint, maxconn=member.maxconn)
-        )
+        pool = pools.get(member.model)
+        if pool is not None:
+            taken = numbers.setdefault(pool, set())
+            servers.append(_server(member, pool, there.get((pool, member.name)), taken))
     return tuple(servers)
+
+
+def _server(member: Member, pool: PoolName, seen: Server | None, taken: set[int]) -> Server:
+    """Return a member's server: the very object that was seen where nothing differs."""
+    if seen is None:
+        number = _free_number(member, taken)
+    elif (seen.endpoint, seen.maxconn) == (member.endpoint, member.maxconn):
+        return seen
+    else:
+        number = seen.number
+    taken.add(number)
+    return Server(
+        key=ServerKey(pool=pool, name=member.name),
+        number=number,
+        endpoint=member.endpoint,
+        maxconn=member.maxconn,
+    )
 
 
 def _free_number(member: Member, taken: set[int]) -> int:

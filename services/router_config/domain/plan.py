@@ -141,9 +141,9 @@ def plan(
 
 def _stays(seen: ObservedServer, wanted: Server | None) -> bool:
     """A name that moved to another address or number must leave before it can come back."""
-    return wanted is not None and (
-        (seen.server.endpoint, seen.server.number) == (wanted.endpoint, wanted.number)
-    )
+    if wanted is None or wanted is seen.server:
+        return wanted is not None
+    return (seen.server.endpoint, seen.server.number) == (wanted.endpoint, wanted.number)
 
 
 def _arrivals(
@@ -161,7 +161,7 @@ def _arrivals(
 
 def _corrections(server: Server, present: ObservedServer) -> list[Resume | Adjust]:
     actions: list[Resume | Adjust] = []
-    if present.server != server:
+    if present.server is not server and present.server != server:
         actions.append(Adjust(server=server))
     if present.admin is not Admin.READY or not present.checked:
         actions.append(Resume(key=server.key))
