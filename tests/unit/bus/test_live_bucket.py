@@ -45,6 +45,32 @@ def test_reading_everything_equals_following_everything(history: list[RawEntry])
     assert followed.snapshot().rejected == reread.snapshot().rejected
 
 
+def test_the_same_value_once_more_is_not_decoded_again() -> None:
+    """A refreshed lease gets its revision and trace, and stays the very value that it was."""
+    view = LiveBucket("b", FakeClock())
+    body = encode(a_lease())
+    view.apply(RawEntry(key="a", body=body, revision=1, headers={"traceparent": "one"}))
+    (before,) = view.snapshot().entries.values()
+
+    view.apply(RawEntry(key="a", body=bytes(body), revision=2, headers={"traceparent": "two"}))
+    (after,) = view.snapshot().entries.values()
+
+    assert after.value is before.value
+    assert (after.revision, after.headers) == (2, {"traceparent": "two"})
+
+
+def test_a_value_that_comes_back_after_its_removal_is_there_again() -> None:
+    """What was removed is not remembered as still held."""
+    view = LiveBucket("b", FakeClock())
+    body = encode(a_lease())
+    for revision, said in enumerate((body, None, body), start=1):
+        view.apply(RawEntry(key="a", body=said, revision=revision, headers={}))
+
+    (entry,) = view.snapshot().entries.values()
+
+    assert entry.revision == 3
+
+
 @given(history=histories(), extra=histories())
 def test_a_resync_repairs_any_drift(history: list[RawEntry], extra: list[RawEntry]) -> None:
     """Whatever a view believed, a whole read sets it right."""
