@@ -100,3 +100,18 @@ def test_an_edge_that_goes_on_with_lost_tenants_says_so(an_edge: Edge) -> None:
     status = routing_status(standing, edge_id=EDGE, now=9.0)
 
     assert status.degraded.startswith("tenants: ")
+
+
+def test_an_edge_that_goes_on_with_lost_models_says_so(an_edge: Edge) -> None:
+    """Where nothing was routed, nothing is missed: a new stack has no models either."""
+    known = Known(models_lost=True, connected_for_s=1.0)
+    routed, empty = an_edge(routes={"m": ("lc0", "m")}), an_edge()
+
+    told = [
+        routing_status(
+            Standing(known=known, view=a_view(edge), counters=COUNTERS), edge_id=EDGE, now=9.0
+        ).degraded
+        for edge in (routed, empty)
+    ]
+
+    assert told == ["models: the bus has none, the edge goes on with those it knew", ""]
