@@ -1,0 +1,66 @@
+"""What `bench edge` and `bench disconnect` send and make of their figures."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from libs.errors import UsageError
+from tools.bench.disconnect.measure import DisconnectPlan, DisconnectReport
+from tools.bench.edge.cases import CASES, KEY, EdgePlan, config_in, plain, request, with_key
+from tools.bench.edge.command import ratio, table_of
+from tools.bench.edge.run import CaseCost
+
+CONFIG = config_in(Path("/run/x"), 8080)
+
+
+@pytest.mark.parametrize("body_bytes", [256, 4096, 100_000])
+def test_a_request_has_the_length_that_was_asked_for(body_bytes: int) -> None:
+    """Its model comes after its messages."""
+    head, _, body = request(plain(CONFIG, 1), body_bytes=body_bytes).partition(b"\r\n\r\n")
+
+    assert len(body) == body_bytes
+    assert f"content-length: {body_bytes}".encode() in head
+    assert list(json.loads(body)) == ["messages", "model"]
+
+
+def test_only_the_case_with_a_key_sends_one() -> None:
+    """Its configuration asks for it."""
+    sent = [KEY.encode() in request(make(CONFIG, 1), body_bytes=512) for make in CASES]
+
+    assert sent == [make is with_key for make in CASES]
+
+
+@pytest.mark.parametrize("wrong", [{"body_bytes": 255}, {"body_bytes": 10**6}, {"requests": 5}])
+def test_a_plan_out_of_bounds_is_refused(wrong: dict[str, int]) -> None:
+    """With the option's name."""
+    with pytest.raises(UsageError, match="--"):
+        EdgePlan(**wrong)
+
+
+def test_costs_are_compared_by_their_medians() -> None:
+    """With a plain proxy, and with one that has the same options."""
+    costs = [
+        CaseCost(name="plain", cpu_us=(10.0, 30.0, 20.0)),
+        CaseCost(name="options", cpu_us=(25.0,)),
+        CaseCost(name="rules", cpu_us=(50.0, 40.0, 90.0)),
+    ]
+
+    assert ratio(costs[2], costs[0]) == 2.5
+    assert table_of(costs, EdgePlan()).row_count == 3
+
+
+def test_the_slowest_of_fifty_is_the_ninety_ninth_percentile() -> None:
+    """By nearest rank, so a single outlier shows."""
+    report = DisconnectReport(stopped_ms=(*(5.0,) * 49, 80.0), running_after=0)
+
+    assert (report.p50_ms, report.p99_ms) == (5.0, 80.0)
+    assert report.to_json()["trials"] == 50
+
+
+def test_a_step_out_of_bounds_is_refused() -> None:
+    """With the option's name."""
+    with pytest.raises(UsageError, match="--step-ms"):
+        DisconnectPlan(step_time_s=0.0001)
