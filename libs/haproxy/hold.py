@@ -104,11 +104,12 @@ core.register_action("hold", { "http-req" }, function(txn)
     local number = admit(pool, began, large)
     if number == nil then return end
     if held[pool] == 1 then core.Info("held " .. pool) end
-    local now
+    local hold, now = alive[pool][number], nil
     repeat
         core.msleep(LOOK_MS)
         now = now_ms()
-        alive[pool][number] = { heard = now, large = large }
+        hold.heard = now
+        alive[pool][number] = hold
         txn:set_var("txn.held_ms", now - began)
     until stopping or now - began >= TIMEOUT_MS or tonumber(txn.c:nbsrv(pool)) > 0
     release(pool, number)
