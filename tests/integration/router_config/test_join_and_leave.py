@@ -142,7 +142,7 @@ async def test_a_removed_model_is_unknown_when_its_last_replica_has_left(
     await world.until_answers(404)
 
     async def unlisted() -> bool:
-        return (await world.http.get("/v1/models")).json()["data"] == []
+        return bool((await world.http.get("/v1/models")).json()["data"] == [])
 
     assert still.status_code == 200
     # Routes and listing are two maps, committed one right after the other.
