@@ -7,7 +7,7 @@ goes on as well, and gets the answer of an empty pool: 503 with Retry-After.
 HAProxy ends a held request without another word to Lua when it sees that its client has gone. So no
 request need count itself out: each says at every look that it is still there, and one that falls
 silent stops counting. While it waits HAProxy does not always listen to the client; one that it did
-not see leave counts until its hold ends, and reaches no server then either.
+not see leave counts until its hold ends, and then no server works for it either.
 
 The script also answers `show holds` on the admin socket, and writes one line to the global log
 when a pool's first request is held and when its last one goes on. The line only wakes; the numbers
