@@ -37,6 +37,7 @@ class Script:
         first_token_s: time before the first one.
         token_s: time between two.
         die_after_tokens: close the connection after this many; None answers whole.
+        padding: spaces added to each token, for streams that fill every buffer on the way.
         obeys_max_tokens: a request's own `max_tokens` comes before `tokens`.
         slams: close the connection of every request without a byte, whatever /health says.
     """
@@ -45,6 +46,7 @@ class Script:
     first_token_s: float = 0.0
     token_s: float = 0.0
     die_after_tokens: int | None = None
+    padding: int = 0
     obeys_max_tokens: bool = False
     slams: bool = False
 
@@ -203,7 +205,8 @@ class FakeReplica:
                 raise ConnectionResetError
             if index and (self.script.token_s or not index % _TOKENS_IN_A_ROW):
                 await asyncio.sleep(self.script.token_s)
-            delta = {"choices": [{"index": 0, "delta": {"content": f"t{index} "}}]}
+            text = f"t{index} " + " " * self.script.padding
+            delta = {"choices": [{"index": 0, "delta": {"content": text}}]}
             writer.write(_chunk(f"data: {json.dumps(delta)}\n\n".encode()))
             await writer.drain()
         writer.write(_chunk(b"data: [DONE]\n\n") + b"0\r\n\r\n")
