@@ -316,7 +316,6 @@ async def test_a_client_that_does_not_read_is_cut_off_and_its_replica_is_free_ag
         return replica.active == 0
 
     await eventually(busy)
-    replica.script = Script()
     meanwhile = await http.post("/v1/completions", json={"model": "slow"})
     still_busy = replica.active
     await eventually(free, within_s=30)
