@@ -30,7 +30,7 @@ from libs.errors import ControlPlaneError
 from libs.haproxy.client import HaproxyClient
 from libs.haproxy.commands import AdminState, ShowServersState
 from libs.haproxy.tables import parse_servers_state
-from libs.testing.local_stack import LocalStack
+from libs.testing.local_stack import LocalStack, wait_until
 from libs.testing.ray_node import marked
 
 _ANSWER_S: Final = 1.0
@@ -112,9 +112,22 @@ class StackInside:
         """Read everything once."""
         return asyncio.run(self._look())
 
-    def is_whole(self, *, since: float, replicas: int = 2) -> bool:
-        """Look once; see `Found.is_whole`."""
-        return self.look().is_whole(since=since, replicas=replicas)
+    def until_whole(
+        self, *, since: float = 0.0, replicas: int = 2, within_s: float, what: str
+    ) -> Found:
+        """Look until everything is whole (see `Found.is_whole`), and return what was seen then.
+
+        Raises:
+            AssertionError: the time is over.
+        """
+        found: list[Found] = []
+
+        def whole() -> bool:
+            found.append(self.look())
+            return found[-1].is_whole(since=since, replicas=replicas)
+
+        wait_until(whole, timeout_s=within_s, what=what)
+        return found[-1]
 
     async def _look(self) -> Found:
         records, servers, answers = await asyncio.gather(

@@ -38,7 +38,7 @@ def test_a_minute_without_nats_router_config_autoscaler_and_gcs_costs_no_stream(
     stack: LocalStack, inside: StackInside
 ) -> None:
     """Short streams and streams that span it all arrive whole; then a scale by hand works."""
-    before = inside.look()
+    before = inside.until_whole(within_s=BACK_S, what="a whole stack")
 
     with (
         steady_load(stack.api_url, model=MODEL, clients=4) as load,
@@ -53,17 +53,13 @@ def test_a_minute_without_nats_router_config_autoscaler_and_gcs_costs_no_stream(
             kill_all_and_wait(inside)
             served_meanwhile = len(load.outcomes)
             returned_at = time.time()
+        after = inside.until_whole(since=returned_at, within_s=BACK_S, what="all of them back")
         wait_until(
-            lambda: inside.is_whole(since=returned_at) and inside.pid_of(Part.GCS) is not None,
-            timeout_s=BACK_S,
-            what="all of them to come back",
+            lambda: inside.pid_of(Part.GCS) is not None, timeout_s=BACK_S, what="the GCS back"
         )
-        after = inside.look()
         done = stack.sluice("scale", MODEL, "3")
-        wait_until(
-            lambda: inside.is_whole(since=returned_at, replicas=3),
-            timeout_s=START_TIMEOUT_S,
-            what="a third replica",
+        inside.until_whole(
+            since=returned_at, replicas=3, within_s=START_TIMEOUT_S, what="a third replica"
         )
         whole = [each.result().whole for each in spanning]
 
@@ -82,7 +78,7 @@ def test_after_that_the_status_is_whole(stack: LocalStack, inside: StackInside) 
     """Every process runs, nothing is degraded, and back under the autoscaler it has two."""
     began_at = time.time()
     stack.sluice("scale", MODEL, "auto")
-    wait_until(lambda: inside.is_whole(since=began_at), timeout_s=90, what="two replicas again")
+    inside.until_whole(since=began_at, within_s=90, what="two replicas again")
 
     status = stack.status()
 

@@ -30,18 +30,18 @@ def test_a_killed_control_plane_process_costs_no_request(
     stack: LocalStack, inside: StackInside, part: Part
 ) -> None:
     """HAProxy and the replicas serve from what they know; the process is back within 10 s."""
-    before, found = inside.pid_of(part), inside.look()
+    before = inside.pid_of(part)
+    found = inside.until_whole(within_s=LOAD_TIMEOUT_S, what="a whole stack")
 
     with steady_load(stack.api_url, model=MODEL) as load:
         killed_at = time.time()
         kill(before)
         wait_until(
-            lambda: inside.pid_of(part) not in {None, before} and inside.is_whole(since=killed_at),
-            timeout_s=BACK_S,
-            what=f"{part.name} to come back",
+            lambda: inside.pid_of(part) not in {None, before}, timeout_s=BACK_S, what=part.name
         )
+        left_s = killed_at + BACK_S - time.time()
+        after = inside.until_whole(since=killed_at, within_s=left_s, what=f"{part.name} back")
 
-    after = inside.look()
     assert found.routing is not None
     assert after.routing is not None
     assert after.routing.haproxy_pid == found.routing.haproxy_pid
@@ -54,24 +54,23 @@ def test_a_bus_that_lost_everything_costs_no_request_and_apply_makes_it_again(
     stack: LocalStack, inside: StackInside
 ) -> None:
     """Not even its buckets are left; what is served is what was known."""
-    before = inside.look()
+    before = inside.until_whole(within_s=LOAD_TIMEOUT_S, what="a whole stack")
 
     with steady_load(stack.api_url, model=MODEL) as load:
         with inside.nobody_restarts_anything():
             kill(inside.pid_of(Part.NATS))
             shutil.rmtree(stack.var / "nats")
         wait_until(lambda: inside.pid_of(Part.NATS) is not None, timeout_s=BACK_S, what="NATS")
+        wait_until(lambda: inside.pid_of(Part.NATS) is not None, timeout_s=BACK_S, what="NATS")
         told = stack.sluice("status")
         began_at = time.time()
         done = stack.sluice("apply", str(stack.var / "models.yaml"))
-        wait_until(
-            lambda: inside.is_whole(since=began_at), timeout_s=2 * BACK_S, what="the whole state"
-        )
+        after = inside.until_whole(since=began_at, within_s=2 * BACK_S, what="the whole state")
 
     assert told.code == 1
     assert "./sluice apply FILE" in told.err
     assert done.code == 0, done.err
-    assert inside.look().leases == before.leases
+    assert after.leases == before.leases
     assert load.outcomes
     assert load.failed() == []
 
@@ -80,18 +79,15 @@ def test_a_killed_haproxy_is_back_with_the_same_servers(
     stack: LocalStack, inside: StackInside
 ) -> None:
     """It starts from the state on disk; both replicas get requests again."""
-    before = inside.look()
+    before = inside.until_whole(within_s=LOAD_TIMEOUT_S, what="a whole stack")
     assert before.routing is not None
 
     killed_at = time.time()
     kill(before.routing.haproxy_pid)
-    wait_until(
-        lambda: inside.is_whole(since=killed_at), timeout_s=BACK_S, what="HAProxy to come back"
-    )
+    after = inside.until_whole(since=killed_at, within_s=BACK_S, what="HAProxy back")
 
     with steady_load(stack.api_url, model=MODEL, clients=4) as load:
         wait_until(lambda: len(load.served_by()) == 2, timeout_s=30, what="both replicas")
-    after = inside.look()
     assert after.routing is not None
     assert after.routing.haproxy_pid != before.routing.haproxy_pid
     assert after.servers == before.servers
@@ -102,7 +98,8 @@ def test_a_killed_replica_fails_only_its_own_streams(
     stack: LocalStack, inside: StackInside
 ) -> None:
     """Ray Serve starts another one; meanwhile every request to the other replica succeeds."""
-    server, pid = next(iter(inside.look().leases.items()))
+    whole = inside.until_whole(within_s=LOAD_TIMEOUT_S, what="a whole stack")
+    server, pid = next(iter(whole.leases.items()))
     victim = server.partition(".")[0]
 
     with steady_load(stack.api_url, model=MODEL, clients=3) as load:
@@ -110,11 +107,11 @@ def test_a_killed_replica_fails_only_its_own_streams(
         killed_at = time.time()
         kill(pid)
         wait_until(
-            lambda: inside.is_whole(since=killed_at) and server not in inside.look().leases,
-            timeout_s=LOAD_TIMEOUT_S,
-            what="another replica",
+            lambda: server not in inside.look().servers, timeout_s=LOAD_TIMEOUT_S, what="its end"
         )
+        after = inside.until_whole(since=killed_at, within_s=LOAD_TIMEOUT_S, what="another replica")
 
+    assert server not in after.leases
     assert [each for each in load.failed() if each.replica != victim] == []
     assert len(load.failed()) <= 3
 
@@ -124,9 +121,7 @@ def test_scaling_down_under_load_costs_no_request(stack: LocalStack, inside: Sta
     with steady_load(stack.api_url, model=MODEL, clients=4, max_tokens=24) as load:
         began_at = time.time()
         stack.sluice("scale", MODEL, "1")
-        wait_until(
-            lambda: inside.is_whole(since=began_at, replicas=1), timeout_s=90, what="one replica"
-        )
+        inside.until_whole(since=began_at, replicas=1, within_s=90, what="one replica")
 
     assert load.outcomes
     assert load.failed() == []
