@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import socket
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -15,6 +18,9 @@ from supervisor.xmlrpc import SupervisorTransport
 from libs.errors import PeerUnreachableError
 
 _START_S: Final = 10.0
+_ANSWER_S: Final = 5.0
+_STOPPED_S: Final = 120.0
+"""supervisord answers at once, but for a program's end: it kills those that take too long."""
 _POLL_S: Final = 0.05
 _FAULT_NOT_RUNNING: Final = 70
 _FAULT_ALREADY_STARTED: Final = 60
@@ -34,9 +40,10 @@ class ProgramState:
 class Supervisor:
     """A running supervisord."""
 
-    def __init__(self, socket: Path) -> None:
-        """Remember the socket; nothing is opened yet."""
-        self._socket = socket
+    def __init__(self, path: Path, *, answer_s: float = _ANSWER_S) -> None:
+        """Remember the socket's path, and how long an answer may take; nothing is opened yet."""
+        self._socket = path
+        self._answer_s = answer_s
 
     def launch(self, config: Path, environment: dict[str, str]) -> None:
         """Start supervisord as a daemon and wait until it answers.
@@ -66,7 +73,9 @@ class Supervisor:
 
     def stop(self, program: str) -> None:
         """Stop a program and wait until it has ended; one that does not run is no error."""
-        self._call("stopProcess", program, True, tolerated=_FAULT_NOT_RUNNING)
+        self._call(
+            "stopProcess", program, True, tolerated=_FAULT_NOT_RUNNING, timeout_s=_STOPPED_S
+        )
 
     def shutdown(self) -> None:
         """Stop everything and supervisord itself; returns at once."""
@@ -79,10 +88,19 @@ class Supervisor:
             raise PeerUnreachableError(peer="supervisord", answer=str(rows)[:80])
         return [_state(row) for row in rows]
 
-    def _call(self, method: str, *arguments: object, tolerated: int | None = None) -> object:
+    def _call(
+        self,
+        method: str,
+        *arguments: object,
+        tolerated: int | None = None,
+        timeout_s: float | None = None,
+    ) -> object:
         transport = SupervisorTransport(None, None, f"unix://{self._socket}")
         try:
-            with ServerProxy("http://127.0.0.1", transport=transport, allow_none=True) as server:
+            with (
+                _sockets_wait(timeout_s or self._answer_s),
+                ServerProxy("http://127.0.0.1", transport=transport, allow_none=True) as server,
+            ):
                 result: object = getattr(server.supervisor, method)(*arguments)
                 return result
         except Fault as fault:
@@ -91,6 +109,17 @@ class Supervisor:
             raise PeerUnreachableError(
                 peer="supervisord", call=method, fault=fault.faultString
             ) from fault
+
+
+@contextmanager
+def _sockets_wait(timeout_s: float) -> Iterator[None]:
+    """Bound what is done with sockets made meanwhile: supervisor's own transport has no limit."""
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(timeout_s)
+    try:
+        yield
+    finally:
+        socket.setdefaulttimeout(before)
 
 
 def _state(row: dict[str, object]) -> ProgramState:
