@@ -12,6 +12,7 @@ from pathlib import Path
 
 from libs.testing.edge_world import edge_world
 from libs.testing.local_stack import ROOT, sluice
+from libs.testing.records import a_model
 from tools.bench.churn.edges import Edge
 from tools.bench.churn.plan import ChurnPlan
 from tools.bench.churn.run import Standing, run_churn
@@ -25,6 +26,8 @@ async def test_joins_and_leaves_hurt_nobody_and_leave_nothing_behind() -> None:
     told: list[Standing] = []
 
     async with edge_world() as world:
+        await world.declare(a_model("resident"))
+        await world.until_listed("resident")
         edge = Edge(
             api_url=str(world.http.base_url),
             leases=world.bus,
@@ -44,7 +47,7 @@ async def test_joins_and_leaves_hurt_nobody_and_leave_nothing_behind() -> None:
     assert found.long_stream.duration_s > 20 * plan.pace_s * 0.9
     assert 19 <= len(found.leaves_s) <= 20
     assert told[-1].cycles == 20
-    assert listed["data"] == []
+    assert [each["id"] for each in listed["data"]] == ["resident"]
 
 
 def test_ctrl_c_keeps_the_results_so_far(tmp_path: Path) -> None:

@@ -9,12 +9,15 @@ import pytest
 
 from libs.bus.permissions import REPLICA
 from libs.testing.edge_world import edge_world
+from libs.testing.records import a_model
 from tools.bench.join import JoinReport, measure_joins, percentile
 
 
 async def test_joins_are_measured_and_leave_nothing_behind() -> None:
     """Every join is reached, no request fails, and the edge is as it was."""
     async with edge_world() as world:
+        await world.declare(a_model("resident"))
+        await world.until_listed("resident")
         found = world.nats.credentials(REPLICA)
         file = world.folder / "replica.json"
         file.write_text(
@@ -30,7 +33,7 @@ async def test_joins_are_measured_and_leave_nothing_behind() -> None:
     assert len(report.latencies_ms) == 5
     assert report.failed_requests == 0
     assert 0 < report.p50_ms <= report.p99_ms <= report.max_ms < 2000
-    assert listed["data"] == []
+    assert [each["id"] for each in listed["data"]] == ["resident"]
 
 
 @pytest.mark.parametrize(("rank", "value"), [(50, 2.0), (99, 4.0), (100, 4.0), (25, 1.0)])
