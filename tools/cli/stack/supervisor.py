@@ -73,9 +73,7 @@ class Supervisor:
 
     def stop(self, program: str) -> None:
         """Stop a program and wait until it has ended; one that does not run is no error."""
-        self._call(
-            "stopProcess", program, True, tolerated=_FAULT_NOT_RUNNING, timeout_s=_STOPPED_S
-        )
+        self._call("stopProcess", program, True, tolerated=_FAULT_NOT_RUNNING, timeout_s=_STOPPED_S)
 
     def shutdown(self) -> None:
         """Stop everything and supervisord itself; returns at once."""
