@@ -10,7 +10,7 @@ import pytest
 
 from tools.bench.compare.cases import points_of
 from tools.bench.compare.measure import cpu_ms_per_1k_tokens
-from tools.bench.compare.plots import plot
+from tools.bench.compare.plots import marker, plot
 from tools.bench.compare.results import Figures, Measurement, Results, Spread, details_json, to_json
 from tools.bench.compare.roles import Role
 from tools.bench.compare.stacks.port import StackName
@@ -185,3 +185,10 @@ def test_the_pictures_are_over_the_number_of_clients(tmp_path: Path) -> None:
     assert before == []
     assert [each.name for each in pictures] == ["throughput.png", "ttft_p99.png"]
     assert all(each.read_bytes().startswith(b"\x89PNG") for each in pictures)
+
+
+def test_a_picture_marks_the_median_as_the_tables_do() -> None:
+    """Of two rounds it is the value between them."""
+    found = two_rounds().of("main", SLUICE)
+
+    assert marker(found, "tokens_per_s", 1) == (1_500, 500, 500)

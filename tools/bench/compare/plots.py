@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from statistics import median
 from typing import Final
 
 from tools.bench.compare.cases import MAIN, Point
@@ -44,7 +45,7 @@ def _picture(
     axes = figure.subplots()
     for stack in StackName:
         found = [(point.clients, results.of(point.name, stack)) for point in sweep]
-        lines = [(clients, *_range(each, name, factor)) for clients, each in found if each]
+        lines = [(clients, *marker(each, name, factor)) for clients, each in found if each]
         if lines:
             clients, middle, low, high = zip(*lines, strict=True)
             axes.errorbar(clients, middle, yerr=(low, high), label=stack.value, marker="o")
@@ -59,8 +60,8 @@ def _picture(
     return path
 
 
-def _range(found: Sequence[Measurement], name: str, factor: int) -> tuple[float, float, float]:
+def marker(found: Sequence[Measurement], name: str, factor: int) -> tuple[float, float, float]:
     """Return the median, and how far the least and the greatest lie from it."""
-    values = sorted(factor * (value_of(each, name) or 0.0) for each in found)
-    middle = values[len(values) // 2]
-    return middle, middle - values[0], values[-1] - middle
+    values = [factor * (value_of(each, name) or 0.0) for each in found]
+    middle = median(values)
+    return middle, middle - min(values), max(values) - middle
