@@ -29,6 +29,7 @@ from libs.haproxy.commands import (
     CommitCertificate,
     CommitMap,
     MapCommand,
+    MapEdit,
     PrepareMap,
     Query,
     ServerCommand,
@@ -65,7 +66,7 @@ class HaproxyClient:
         text = await self._exchange(render_all(queries))
         return split_answers(text, count=len(queries))
 
-    async def execute_all(self, commands: Sequence[ServerCommand]) -> Reply:
+    async def execute_all(self, commands: Sequence[ServerCommand | MapEdit]) -> Reply:
         """Send several commands in one line; one that is refused does not stop the others.
 
         Raises:

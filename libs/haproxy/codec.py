@@ -13,19 +13,23 @@ from typing import Final, assert_never
 
 from libs.haproxy.commands import (
     AbortCertificate,
+    AddMapEntry,
     AddServer,
     AddToMap,
     CertificateCommand,
     CommitCertificate,
     CommitMap,
+    DelMapEntry,
     DelServer,
     EnableHealth,
     MapCommand,
+    MapEdit,
     PrepareMap,
     Query,
     RuntimeCommand,
     ServerCommand,
     SetCertificate,
+    SetMapEntry,
     SetServerMaxconn,
     SetServerState,
     SetServerWeight,
@@ -44,6 +48,9 @@ _SAID: Final[Mapping[type, str]] = {
     DelServer: "Server deleted.",
 }
 """What HAProxy says on success; about every other command it says nothing."""
+
+_ESCAPED: Final = re.compile(r"[\\; \t]")
+"""What would end a word or a command."""
 
 _PREPARED: Final = re.compile(r"New version created: (\d+)")
 
@@ -77,6 +84,8 @@ def render(command: RuntimeCommand) -> str:
     match command:
         case PrepareMap() | AddToMap() | CommitMap():
             return _render_map(command)
+        case AddMapEntry() | SetMapEntry() | DelMapEntry():
+            return _render_edit(command)
         case SetCertificate() | CommitCertificate() | AbortCertificate():
             return _render_certificate(command)
         case ShowInfo() | ShowStat() | ShowServersState() | ShowMaps() | ShowMap() | ShowHolds():
@@ -85,12 +94,12 @@ def render(command: RuntimeCommand) -> str:
             return _render_server(command)
 
 
-def render_all(commands: Sequence[ServerCommand | CommitMap | Query]) -> str:
+def render_all(commands: Sequence[ServerCommand | CommitMap | MapEdit | Query]) -> str:
     """Render commands as one line: HAProxy runs them one after the other, whatever each says."""
     return ";".join(render(command).rstrip("\n") for command in commands) + "\n"
 
 
-def parse_replies(commands: Sequence[ServerCommand], text: str) -> Reply:
+def parse_replies(commands: Sequence[ServerCommand | MapEdit], text: str) -> Reply:
     """Tell whether every command of one line was done; else return all that HAProxy said."""
     said = [line for line in text.splitlines() if line.strip()]
     expected = [_SAID[type(command)] for command in commands if type(command) in _SAID]
@@ -185,6 +194,28 @@ def _render_map(command: MapCommand) -> str:
             return f"commit map @{version} {file}\n"
         case _:
             assert_never(command)
+
+
+def _render_edit(command: MapEdit) -> str:
+    match command:
+        case AddMapEntry(file=file, key=key, value=value):
+            return f"add map {file} {_word(key)} {_word(value)}\n"
+        case SetMapEntry(file=file, key=key, value=value):
+            return f"set map {file} {_word(key)} {_word(value)}\n"
+        case DelMapEntry(file=file, key=key):
+            return f"del map {file} {_word(key)}\n"
+        case _:
+            assert_never(command)
+
+
+def _word(text: str) -> str:
+    """Write one word of a command line; a line ends a command, whatever stands before it.
+
+    Source: HAProxy 2.8 management guide, section 9.3, on escaping.
+    """
+    if not text or text == "<<" or "\n" in text:
+        raise ValueError(f"{text[:40]!r} cannot stand in a command line")
+    return _ESCAPED.sub(r"\\\g<0>", text)
 
 
 def _render_certificate(command: CertificateCommand) -> str:

@@ -150,6 +150,32 @@ class CommitMap:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AddMapEntry:
+    """Give one more key to the version that is served; HAProxy does not look whether it is new."""
+
+    file: str
+    key: str
+    value: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetMapEntry:
+    """Change the value of a key of the version that is served."""
+
+    file: str
+    key: str
+    value: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DelMapEntry:
+    """Take a key from the version that is served."""
+
+    file: str
+    key: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SetCertificate:
     """Offer another content for a certificate file; it is served once it is committed.
 
@@ -218,6 +244,7 @@ ServerCommand = (
     | DelServer
 )
 MapCommand = PrepareMap | AddToMap | CommitMap
+MapEdit = AddMapEntry | SetMapEntry | DelMapEntry
 CertificateCommand = SetCertificate | CommitCertificate | AbortCertificate
 Query = ShowInfo | ShowStat | ShowServersState | ShowMaps | ShowMap | ShowHolds
-RuntimeCommand = ServerCommand | MapCommand | CertificateCommand | Query
+RuntimeCommand = ServerCommand | MapCommand | MapEdit | CertificateCommand | Query

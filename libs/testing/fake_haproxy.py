@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import shlex
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
@@ -26,6 +27,7 @@ _ADMIN_BITS: Final = {"ready": 0, "maint": 1, "drain": 8}
 _CHECK_CONFIGURED: Final = 2
 _CHECK_ENABLED: Final = 4
 _WEIGHT_MAX: Final = 256
+_SEMICOLON: Final = re.compile(r"(?<!\\);")
 
 
 @dataclass(slots=True, kw_only=True)
@@ -81,7 +83,7 @@ class FakeHaproxy:
         line, _, payload = text.partition("\n")
         if payload:
             return self._run(line, payload)
-        return "".join(self._run(command, "") for command in line.split(";"))
+        return "".join(self._run(command, "") for command in _SEMICOLON.split(line))
 
     def _run(self, line: str, payload: str) -> str:
         words = shlex.split(line.replace("<<", ""))
@@ -101,6 +103,8 @@ class FakeHaproxy:
             ("prepare", "map"): self._prepare_map,
             ("add", "map"): self._add_map,
             ("commit", "map"): self._commit_map,
+            ("set", "map"): self._set_map,
+            ("del", "map"): self._del_map,
             ("show", "map"): self._show_map,
             ("show", "servers", "state"): self._show_servers_state,
             ("show", "stat"): self._show_stat,
@@ -190,6 +194,8 @@ class FakeHaproxy:
         return f"New version created: {found.last_prepared}\n"
 
     def _add_map(self, words: list[str], payload: str) -> str:
+        if not words[0].startswith("@"):
+            return self._add_map_entry(*words)
         version, file = int(words[0].removeprefix("@")), words[1]
         entries = self.maps[file].prepared.get(version)
         if entries is None:
@@ -198,6 +204,29 @@ class FakeHaproxy:
             if line:
                 key, _, value = line.partition(" ")
                 entries.append((key, value))
+        return ""
+
+    def _add_map_entry(self, file: str, key: str, value: str) -> str:
+        if file not in self.maps:
+            return "Unknown map identifier. Please use #<id> or <file>."
+        self.maps[file].entries.append((key, value))
+        return ""
+
+    def _set_map(self, words: list[str], _payload: str) -> str:
+        file, key, value = words
+        return self._edit_map(file, key, [(key, value)], absent="entry not found.")
+
+    def _del_map(self, words: list[str], _payload: str) -> str:
+        file, key = words
+        return self._edit_map(file, key, [], absent="Key not found.")
+
+    def _edit_map(self, file: str, key: str, instead: list[tuple[str, str]], *, absent: str) -> str:
+        if file not in self.maps:
+            return "Unknown map identifier. Please use #<id> or <file>."
+        found = self.maps[file]
+        if key not in dict(found.entries):
+            return absent
+        found.entries = [kept for e in found.entries for kept in (instead if e[0] == key else [e])]
         return ""
 
     def _commit_map(self, words: list[str], _payload: str) -> str:

@@ -14,7 +14,7 @@ from __future__ import annotations
 import hashlib
 import heapq
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
@@ -37,6 +37,7 @@ from services.router_config.domain.model import (
     Server,
     ServerKey,
     Unplaced,
+    distinct_of,
     route_to,
 )
 
@@ -90,9 +91,10 @@ def listing(routes: Routes, adapters: frozenset[str] = frozenset()) -> str:
 
     An alias has its model as root; an adapter is its own root and has its model as parent.
     """
-    own = sorted(name for name, route in routes.items() if route.model == name)
-    others = (name for name, route in routes.items() if route.model != name)
-    names = [*own, *heapq.nsmallest(_LISTED_MAX, others)]
+    models = {route.model for route in distinct_of(routes)}
+    own = sorted(name for name in models & routes.keys() if routes[name].model == name)
+    others = heapq.nsmallest(_LISTED_MAX + len(own), routes)
+    names = dict.fromkeys([*own, *others])
     head, tail = '{"object":"list","data":[', "]}"
     cards: list[str] = []
     size = len(head) + len(tail)
@@ -261,26 +263,31 @@ def _declared_naming(
     """Name what is declared; remembered, because it changes far less often than replicas do."""
     routes: dict[str, Route] = {model: route_to(pool, model) for model, pool in placed}
     here = [spec for spec in models if spec.name in routes]
-    lost = _claim(routes, {spec.name: spec.aliases for spec in here})
-    named = frozenset(routes)
-    lost += _claim(routes, {s.name: tuple(each.name for each in s.adapters) for s in here})
+    lost: list[str] = []
+    for spec in here:
+        lost += _claim(routes, routes[spec.name], spec.aliases)
+    adapters: dict[str, Route] = {}
+    for spec in here:
+        names = {each.name for each in spec.adapters}
+        lost += [f"{name}:{spec.name}" for name in sorted(names & routes.keys())]
+        lost += _claim(adapters, routes[spec.name], names - routes.keys())
     held = {(text, model) for model, texts in able for text in texts}
-    mute = {text for text in routes.keys() - named if (text, routes[text].model) not in held}
+    routed = {text: route for text, route in adapters.items() if (text, route.model) in held}
     return _Naming(
-        routes={text: route for text, route in routes.items() if text not in mute},
+        routes={**routes, **routed} if routed else routes,
         conflicts=tuple(lost),
-        adapters=frozenset(routes.keys() - named - mute),
+        adapters=frozenset(routed),
     )
 
 
-def _claim(routes: dict[str, Route], claims: Mapping[ModelName, tuple[str, ...]]) -> list[str]:
-    """Give each model the names that it claims and nobody has; return the claims that lost."""
-    lost: list[str] = []
-    for model, texts in claims.items():
-        mine = routes[model]
-        taken = [text for text in sorted(texts) if routes.setdefault(text, mine) is not mine]
-        lost.extend(f"{text}:{model}" for text in taken)
-    return lost
+def _claim(routes: dict[str, Route], mine: Route, texts: Collection[str]) -> list[str]:
+    """Give a model the names that it claims and nobody has; return the claims that lost."""
+    claims = dict.fromkeys(texts, mine)
+    if routes.keys().isdisjoint(claims):
+        routes.update(claims)
+        return []
+    taken = [text for text in sorted(claims) if routes.setdefault(text, mine) is not mine]
+    return [f"{text}:{mine.model}" for text in taken]
 
 
 @lru_cache(maxsize=4)

@@ -9,15 +9,19 @@ import pytest
 from libs.haproxy.client import HaproxyClient
 from libs.haproxy.codec import Ok, Rejected
 from libs.haproxy.commands import (
+    AddMapEntry,
     AddServer,
     AddToMap,
     AdminState,
     CommitMap,
+    DelMapEntry,
     DelServer,
     EnableHealth,
+    MapEdit,
     PrepareMap,
     ServerRef,
     ServerSpec,
+    SetMapEntry,
     SetServerMaxconn,
     SetServerState,
     SetServerWeight,
@@ -230,6 +234,44 @@ async def test_a_prepared_version_is_not_served_before_its_commit(haproxy: Hapro
     await haproxy.execute(CommitMap(file="models.map", version=prepared.version))
     after = parse_map(await haproxy.query(ShowMap(file="models.map")))
     assert (before, after) == ((("a", "lc0:a"),), (("b", "lc1:b"),))
+
+
+async def test_a_few_names_change_in_the_version_that_is_served(haproxy: HaproxyClient) -> None:
+    """What a name may hold does not end the command."""
+    await haproxy.replace_map("models.map", (("a", "lc0:a"), ("b", "lc0:b")))
+    before = await map_info(haproxy, "models.map")
+    edits = (
+        AddMapEntry(file="models.map", key="c;d", value="lc1:c"),
+        SetMapEntry(file="models.map", key="a", value="px0:a"),
+        DelMapEntry(file="models.map", key="b"),
+    )
+
+    assert await haproxy.execute_all(edits) == Ok()
+
+    after = await map_info(haproxy, "models.map")
+    found = parse_map(await haproxy.query(ShowMap(file="models.map")))
+    assert dict(found) == {"a": "px0:a", "c;d": "lc1:c"}
+    assert (after.version, after.entries) == (before.version, 2)
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        SetMapEntry(file="models.map", key="nobody", value="lc0:a"),
+        DelMapEntry(file="models.map", key="nobody"),
+        AddMapEntry(file="x.map", key="a", value="lc0:a"),
+    ],
+)
+async def test_a_change_of_a_name_or_map_that_is_not_there_is_refused(
+    haproxy: HaproxyClient, edit: MapEdit
+) -> None:
+    """The map is not what it was taken for; it must be read again."""
+    await haproxy.replace_map("models.map", (("a", "lc0:a"),))
+
+    assert isinstance(await haproxy.execute_all((edit,)), Rejected)
+
+    found = parse_map(await haproxy.query(ShowMap(file="models.map")))
+    assert found == (("a", "lc0:a"),)
 
 
 async def test_a_large_map_arrives_complete(haproxy: HaproxyClient) -> None:

@@ -28,7 +28,8 @@ from libs.testing.free_port import free_port
 from libs.testing.real_haproxy import real_haproxy, short_folder
 from libs.testing.records import a_lease, a_model
 from services.router_config.adapters.haproxy.codec import pool_configs
-from services.router_config.adapters.haproxy.edge import MAP_REREAD_S, HaproxyEdge
+from services.router_config.adapters.haproxy.edge import HaproxyEdge
+from services.router_config.adapters.haproxy.maps import MAP_REREAD_S
 from services.router_config.domain.access import KnownTenants
 from services.router_config.domain.desire import desire
 from services.router_config.domain.model import (

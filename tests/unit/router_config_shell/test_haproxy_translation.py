@@ -8,16 +8,16 @@ import pytest
 
 from libs.contracts.lease import Endpoint
 from libs.haproxy.codec import render
-from libs.haproxy.commands import AdminState
+from libs.haproxy.commands import AdminState, DelMapEntry
 from libs.haproxy.config import Balance
 from libs.haproxy.tables import ServerState, Stat
 from services.router_config.adapters.haproxy.codec import (
     listing_entries,
-    map_entries,
     observed_servers,
     pool_configs,
     pool_demand,
     read_routes,
+    route_edits,
     route_entries,
     server_commands,
 )
@@ -26,11 +26,11 @@ from services.router_config.domain.plan import (
     Adjust,
     Drain,
     Join,
-    Publish,
     Resume,
     Retire,
     Weigh,
 )
+from services.router_config.domain.route_changes import route_changes
 
 Seen = Callable[..., ObservedServer]
 Edge = Callable[..., Observed]
@@ -97,17 +97,31 @@ def test_what_we_never_write_is_foreign() -> None:
     assert read_routes((("m", "lc0:m"), ("m", "lc1:m"))).foreign
 
 
-def test_publishing_fills_both_maps(an_edge: Edge) -> None:
-    """Routes by name, and the listing under its one key."""
-    edge = an_edge(routes={"m": ("lc0", "m")})
-
-    found = map_entries(Publish(routes=edge.routes, listing=edge.listing))
-
-    assert found == {
-        "models.map": (("m", "lc0:m"),),
-        "listing.map": (("models", edge.listing),),
-    }
+def test_the_listing_has_one_key_or_none() -> None:
+    """An empty one is no entry."""
+    assert listing_entries("[]") == (("models", "[]"),)
     assert listing_entries("") == ()
+
+
+def test_single_names_are_added_set_and_deleted(an_edge: Edge) -> None:
+    """New ones, moved ones, gone ones, in this order."""
+    before = an_edge(routes={"m": ("lc0", "m"), "old": ("lc0", "m")}).routes
+    after = an_edge(routes={"m": ("px0", "m"), "a;b": ("px0", "m")}).routes
+
+    edits = route_edits(route_changes(before, after))
+
+    assert [render(edit) for edit in edits] == [
+        "add map models.map a\\;b px0:m\n",
+        "set map models.map m px0:m\n",
+        "del map models.map old\n",
+    ]
+
+
+def test_a_word_that_would_end_the_command_is_no_name() -> None:
+    """Nothing that is checked at the edge looks like that."""
+    for key in ("", "<<", "a\nshow map"):
+        with pytest.raises(ValueError, match="command line"):
+            render(DelMapEntry(file="models.map", key=key))
 
 
 def test_both_tables_make_one_server() -> None:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Final, assert_never
 
 from libs.contracts.ids import ModelName
 from libs.contracts.lease import Endpoint
 from libs.haproxy import commands as ha
-from libs.haproxy.config import LISTING_KEY, LISTING_MAP, MODELS_MAP, Balance, PoolConfig
+from libs.haproxy.config import LISTING_KEY, MODELS_MAP, Balance, PoolConfig
 from libs.haproxy.tables import ServerState, Stat
 from services.router_config.domain.model import (
     SERVER_WEIGHT,
@@ -32,14 +32,17 @@ from services.router_config.domain.plan import (
     Adjust,
     Drain,
     Join,
-    Publish,
     Resume,
     Retire,
     Weigh,
 )
+from services.router_config.domain.route_changes import RouteChanges
 from services.router_config.ports import PoolDemand
 
 Entries = tuple[tuple[str, str], ...]
+
+EDITS_MAX: Final = 16
+"""Names that are changed one by one: among 100,000 each keeps HAProxy's thread for up to 5 ms."""
 
 _POOL: Final = re.compile(rf"({'|'.join(PoolKind)})\d+")
 
@@ -65,7 +68,7 @@ class ReadRoutes:
 
     routes: Routes
     foreign: bool
-    distinct: tuple[Route, ...]
+    distinct: tuple[Route, ...] = field(compare=False)
 
 
 def server_commands(
@@ -116,15 +119,34 @@ def pool_configs(servers: Iterable[Server], *, pools_per_kind: int) -> tuple[Poo
     )
 
 
-def map_entries(action: Publish) -> dict[str, Entries]:
-    """Return what each map should hold, by file."""
-    return {MODELS_MAP: route_entries(action.routes), LISTING_MAP: listing_entries(action.listing)}
-
-
 def route_entries(routes: Routes) -> Entries:
     """Render routes, sorted."""
-    values = {id(route): f"{route.pool}:{route.model}" for route in distinct_of(routes)}
+    values = {id(route): _value(route) for route in distinct_of(routes)}
     return tuple([(text, values[id(routes[text])]) for text in sorted(routes)])
+
+
+def route_edits(changes: RouteChanges) -> tuple[ha.MapEdit, ...]:
+    """Return the commands that change single names of the map of routes."""
+    file = MODELS_MAP
+    return (
+        *(ha.AddMapEntry(file=file, key=k, value=_value(r)) for k, r in changes.new.items()),
+        *(ha.SetMapEntry(file=file, key=k, value=_value(r)) for k, r in changes.moved.items()),
+        *(ha.DelMapEntry(file=file, key=key) for key in changes.gone),
+    )
+
+
+def edited_map(text: str, before: Routes, changes: RouteChanges) -> str:
+    """Change single names of a map of routes as `render_map` writes it; others keep their place."""
+    for name in (*changes.moved, *changes.gone):
+        line = f"{name} {_value(before[name])}\n"
+        head, _, tail = f"\n{text}".partition(f"\n{line}")
+        text = f"{head}\n{tail}".removeprefix("\n")
+    added = {**changes.new, **changes.moved}
+    return text + "".join(f"{name} {_value(route)}\n" for name, route in added.items())
+
+
+def _value(route: Route) -> str:
+    return f"{route.pool}:{route.model}"
 
 
 def listing_entries(listing: str) -> Entries:

@@ -23,6 +23,8 @@ from libs.haproxy.config import (
 from libs.telemetry.logging import get_logger
 from services.router_config.adapters.haproxy.access_codec import access_entries, read_access
 from services.router_config.adapters.haproxy.codec import (
+    EDITS_MAX,
+    edited_map,
     listing_entries,
     pool_configs,
     route_entries,
@@ -30,6 +32,7 @@ from services.router_config.adapters.haproxy.codec import (
 from services.router_config.domain.access import Access, KeysOnly
 from services.router_config.domain.desire import listing
 from services.router_config.domain.model import Routes
+from services.router_config.domain.route_changes import route_changes
 from services.router_config.ports import Counters, SavedRouting
 
 COUNTERS_FILE: Final = "counters.json"
@@ -96,7 +99,7 @@ class StateFiles:
         """Write routing and counters; what stays the same is not written again."""
         before, pools_before = self._saved or (None, None)
         if before is None or not _same(routing.routes, before.routes):
-            self._write(MODELS_MAP, render_map(route_entries(routing.routes)))
+            self._write(MODELS_MAP, self._routes_text(routing.routes, before))
         if before is None or routing.listing != before.listing:
             self._write(LISTING_MAP, render_map(listing_entries(routing.listing)))
         if before is None or routing.access != before.access:
@@ -110,6 +113,15 @@ class StateFiles:
         self._saved = (routing, counters.pools_per_kind)
         self._counters = counters
         self._write(COUNTERS_FILE, _COUNTERS.dump_json(counters).decode())
+
+    def _routes_text(self, routes: Routes, before: SavedRouting | None) -> str:
+        """Render routes; where few of many names differ, by changing what was written before."""
+        text = self._written.get(MODELS_MAP)
+        if before is not None and text is not None:
+            changes = route_changes(before.routes, routes)
+            if changes.count <= EDITS_MAX:
+                return edited_map(text, before.routes, changes)
+        return render_map(route_entries(routes))
 
     def save_counters(self, counters: Counters) -> None:
         """Write the counters, and the pools again if their number changed."""

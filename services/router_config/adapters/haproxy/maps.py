@@ -1,0 +1,213 @@
+"""HAProxy's maps, as they were last read or written: which name leads where, and who may ask.
+
+A map is replaced whole, in one commit. Only a few names of a large map are changed where they
+stand, each at once: the others are then neither sent again nor freed. Source: ADR 11.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Final
+
+from libs.haproxy.client import HaproxyClient
+from libs.haproxy.codec import Rejected
+from libs.haproxy.commands import MapEdit, ShowMap
+from libs.haproxy.config import LISTING_MAP, MODELS_MAP, TENANTS_MAP
+from libs.haproxy.tables import MapInfo, parse_map
+from services.router_config.adapters.haproxy.access_codec import (
+    ReadAccess,
+    access_entries,
+    read_access,
+)
+from services.router_config.adapters.haproxy.codec import (
+    EDITS_MAX,
+    Entries,
+    ReadRoutes,
+    listing_entries,
+    read_routes,
+    route_edits,
+    route_entries,
+)
+from services.router_config.domain.model import Routes, distinct_of
+from services.router_config.domain.plan import Admit, Publish
+from services.router_config.domain.route_changes import route_changes
+from services.router_config.ports import Done, Outcome, Refused
+
+MAP_REREAD_S: Final = 30.0
+"""`set map` by hand changes no version, so a map is read whole this often in any case."""
+
+REPLACED_NAMES_MAX: Final = 5_000
+"""So many names are replaced within some 20 ms, whatever differs."""
+
+_MAPS: Final = (MODELS_MAP, LISTING_MAP, TENANTS_MAP)
+_NO_ROUTES: Final = ReadRoutes(routes={}, foreign=False, distinct=())
+_NO_ACCESS: Final = ReadAccess(access=None, foreign=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Held:
+    """A map as it was read or written: of which program, at which version, when.
+
+    Attributes:
+        text: a hash of what HAProxy showed; None for a map as it was written here.
+        entries: in HAProxy's order; None where only the routes are known.
+    """
+
+    pid: int
+    info: MapInfo
+    read_at: float
+    text: int | None
+    entries: Entries | None
+    routes: ReadRoutes = _NO_ROUTES
+    access: ReadAccess = _NO_ACCESS
+
+
+class EdgeMaps:
+    """Reads the maps of one HAProxy when they may have changed, and writes them."""
+
+    def __init__(self, client: HaproxyClient, *, now: Callable[[], float]) -> None:
+        """Use a client; `now` is Unix time in seconds."""
+        self._client = client
+        self._now = now
+        self._held: dict[str, _Held] = {}
+        self._pid = 0
+
+    @property
+    def routes(self) -> ReadRoutes:
+        """Which name leads where."""
+        held = self._held.get(MODELS_MAP)
+        return held.routes if held else _NO_ROUTES
+
+    @property
+    def access(self) -> ReadAccess:
+        """Who may ask."""
+        held = self._held.get(TENANTS_MAP)
+        return held.access if held else _NO_ACCESS
+
+    @property
+    def listing(self) -> str:
+        """The answer to /v1/models."""
+        held = self._held.get(LISTING_MAP)
+        return "".join(value for _, value in (held.entries if held else None) or ())
+
+    async def read(self, infos: Iterable[MapInfo], *, pid: int) -> None:
+        """Read what another program has, what has another version, and what was read long ago.
+
+        Raises:
+            PeerUnreachableError: HAProxy does not answer in time.
+        """
+        self._pid = pid
+        for info in infos:
+            if info.file in _MAPS and self._is_old(info):
+                self._take_in(info, await self._client.query(ShowMap(file=info.file)))
+
+    async def publish(self, action: Publish) -> Outcome:
+        """Bring routes and listing to what they should be.
+
+        Raises:
+            PeerUnreachableError: HAProxy does not answer in time.
+        """
+        edits = self._edits(action.routes)
+        if edits is None:
+            entries = {MODELS_MAP: route_entries(action.routes)}
+        else:
+            entries = {}
+            edited = await self._edit(edits, action.routes)
+            if isinstance(edited, Refused):
+                return edited
+        listing = {LISTING_MAP: listing_entries(action.listing)}
+        return await self._replace({**entries, **listing}, routes=action.routes, edits=edits or ())
+
+    async def admit(self, action: Admit) -> Outcome:
+        """Bring tenants to what they should be.
+
+        Raises:
+            PeerUnreachableError: HAProxy does not answer in time.
+        """
+        return await self._replace({TENANTS_MAP: access_entries(action.access)})
+
+    def _edits(self, routes: Routes) -> tuple[MapEdit, ...] | None:
+        """Return what changes single names, or None where the map must be replaced."""
+        held = self._held.get(MODELS_MAP)
+        if held is None or held.routes.foreign or len(held.routes.routes) <= REPLACED_NAMES_MAX:
+            return None
+        changes = route_changes(held.routes.routes, routes)
+        return route_edits(changes) if changes.count <= EDITS_MAX else None
+
+    async def _edit(self, edits: tuple[MapEdit, ...], routes: Routes) -> Outcome:
+        """Change single names; where HAProxy objects, the map is not what it was taken for."""
+        if not edits:
+            return Done(commands=0)
+        held = self._held.pop(MODELS_MAP)
+        reply = await self._client.execute_all(edits)
+        if isinstance(reply, Rejected):
+            return Refused(reason=reply.text)
+        info = replace(held.info, entries=len(routes))
+        self._held[MODELS_MAP] = replace(
+            held, info=info, text=None, entries=None, routes=_as_written(routes)
+        )
+        return Done(commands=len(edits))
+
+    async def _replace(
+        self,
+        wanted: Mapping[str, Entries],
+        *,
+        routes: Routes | None = None,
+        edits: tuple[MapEdit, ...] = (),
+    ) -> Outcome:
+        """Replace what differs, and remember what was written: it is not read again."""
+        differing = {f: entries for f, entries in wanted.items() if entries != self._entries(f)}
+        for file in differing:
+            self._held.pop(file, None)
+        versions = await self._client.replace_maps(differing)
+        if isinstance(versions, Rejected):
+            return Refused(reason=versions.text)
+        for file, version in versions.items():
+            entries = differing[file]
+            info = MapInfo(file=file, version=version, entries=len(entries))
+            written = _as_written(routes) if routes and file == MODELS_MAP else None
+            self._keep(info, entries, text=None, routes=written)
+        return Done(commands=len(differing) + len(edits))
+
+    def _take_in(self, info: MapInfo, shown: str) -> None:
+        """Read a map; where it is as it was, its routes stay the object that they were."""
+        held, text = self._held.get(info.file), hash(shown)
+        known = held.entries if held and held.text == text else None
+        entries = parse_map(shown) if known is None else known
+        same = held is not None and held.entries == entries
+        self._keep(info, entries, text=text, routes=held.routes if held and same else None)
+
+    def _keep(
+        self, info: MapInfo, entries: Entries, *, text: int | None, routes: ReadRoutes | None
+    ) -> None:
+        mine = entries if info.file == MODELS_MAP else ()
+        self._held[info.file] = _Held(
+            pid=self._pid,
+            info=info,
+            read_at=self._now(),
+            text=text,
+            entries=entries,
+            routes=self._same_or(read_routes(mine)) if routes is None else routes,
+            access=read_access(entries if info.file == TENANTS_MAP else ()),
+        )
+
+    def _same_or(self, read: ReadRoutes) -> ReadRoutes:
+        """Prefer the object that is known already: whoever compares it has nothing to do."""
+        return self.routes if read == self.routes else read
+
+    def _is_old(self, info: MapInfo) -> bool:
+        held = self._held.get(info.file)
+        return (
+            held is None
+            or (held.pid, held.info) != (self._pid, info)
+            or self._now() - held.read_at > MAP_REREAD_S
+        )
+
+    def _entries(self, file: str) -> Entries | None:
+        held = self._held.get(file)
+        return held.entries if held else ()
+
+
+def _as_written(routes: Routes) -> ReadRoutes:
+    return ReadRoutes(routes=routes, foreign=False, distinct=distinct_of(routes))
