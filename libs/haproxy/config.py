@@ -29,6 +29,7 @@ from libs.haproxy.template import (
     GLOBAL,
     GRANT,
     LOG_FORMAT,
+    MODEL,
     POOL_DEFAULTS,
     ROUTE,
     STATS,
@@ -48,6 +49,12 @@ WHOLE_BODY_BYTES: Final = BUFFER_BYTES - HEADER_BYTES_MAX - 2 * 1024
 
 TAIL_FROM_BYTES: Final = 1024
 """In a shorter body the model is found as fast from its beginning."""
+
+TAIL_OFFSETS: Final = (12 * 1024, 3 * 1024, 0)
+"""Where the end of a body begins that is looked at, the largest that leaves `TAIL_BYTES_MIN`."""
+
+TAIL_BYTES_MIN: Final = 512
+"""Room for what clients write behind the messages."""
 
 HUGE_FROM_BYTES: Final = 1024 * 1024
 """Bodies beyond this have fewer places in the body reader."""
@@ -186,12 +193,39 @@ def render_base(config: EdgeConfig) -> str:
         logical_lines(GLOBAL),
         [*logical_lines(DEFAULTS), *errors],
         logical_lines(POOL_DEFAULTS),
-        logical_lines(API.replace("<route>\n", ROUTE)),
+        logical_lines(_with_blocks(API)),
         logical_lines(TENANTS),
         logical_lines(STATS) if config.stats_port is not None else [],
     )
     text = "\n".join("\n".join(lines) + "\n" for lines in sections if lines)
     return _fill(text, values)
+
+
+def render_routing(config: EdgeConfig) -> str:
+    """Render a frontend that does nothing but route by the body: for measuring what that costs."""
+    head = "frontend api from sluice\n    bind <host>:<port>\n"
+    size = "    http-request set-var(txn.size) req.body_size\n"
+    text = _with_blocks(f"{head}{size}<model>\n<route>\n    use_backend %[var(txn.pool)]\n")
+    return _fill("\n".join(logical_lines(text)) + "\n", _values(config))
+
+
+def _with_blocks(text: str) -> str:
+    for name, block in (("model", MODEL), ("route", ROUTE), ("tails", _tail_rules())):
+        text = text.replace(f"<{name}>\n", block)
+    return text
+
+
+def _tail_rules() -> str:
+    """Render a rule for each place where the end of a body may begin; one of them counts."""
+    rules = []
+    for offset in TAIL_OFFSETS:
+        taken = f"req.body,bytes({offset})" if offset else "req.body"
+        longer = max(TAIL_FROM_BYTES, offset + TAIL_BYTES_MIN)
+        rules.append(
+            f"    http-request set-var(txn.tail) '{taken},field(-2,\"[]{{}}\")'"
+            f" if {{ var(txn.size) -m int gt {longer} }} !{{ var(txn.tail) -m found }} !named\n"
+        )
+    return "".join(rules)
 
 
 def render_scripts(config: EdgeConfig) -> dict[str, str]:
@@ -245,7 +279,6 @@ def _values(config: EdgeConfig) -> dict[str, str]:
         "header_bytes_max": str(HEADER_BYTES_MAX),
         "untraced": UNTRACED,
         "huge_from_bytes": str(HUGE_FROM_BYTES),
-        "tail_from_bytes": str(TAIL_FROM_BYTES),
         "whole_body_bytes": str(WHOLE_BODY_BYTES),
         "tls": TLS if config.encrypted else "",
         "hold_load": hold_load(config.holds) if config.holds else "# No request is held.",

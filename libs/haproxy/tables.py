@@ -8,6 +8,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
+from operator import itemgetter
 from typing import Final
 
 from libs.errors import TerminalError
@@ -159,18 +161,20 @@ def parse_holds(text: str) -> dict[str, int] | None:
     return {pool: int(count) for pool, _, count in pairs if count.isdecimal()}
 
 
-def _server_state(row: dict[str, str]) -> ServerState:
-    admin_bits = int(row["srv_admin_state"])
+@lru_cache(maxsize=8192)
+def _server_state(row: tuple[str, ...]) -> ServerState:
+    """Build what is nearly always as it was a second before; `row` is as `_STATE_COLUMNS`."""
+    pool, name, number, host, port, admin_bits, operational, check_result, check_bits, weight = row
     return ServerState(
-        pool=row["be_name"],
-        name=row["srv_name"],
-        number=int(row["srv_id"]),
-        host=row["srv_addr"],
-        port=int(row["srv_port"]),
-        admin=_admin(admin_bits),
-        up=_up(int(row["srv_op_state"]), int(row["srv_check_result"])),
-        checked=bool(int(row["srv_check_state"]) & _CHECK_ENABLED_BIT),
-        weight=int(row["srv_uweight"]),
+        pool=pool,
+        name=name,
+        number=int(number),
+        host=host,
+        port=int(port),
+        admin=_admin(int(admin_bits)),
+        up=_up(int(operational), int(check_result)),
+        checked=bool(int(check_bits) & _CHECK_ENABLED_BIT),
+        weight=int(weight),
     )
 
 
@@ -188,15 +192,14 @@ def _up(operational: int, check_result: int) -> bool | None:
 
 def _rows(
     lines: Iterator[str], columns: tuple[str, ...], *, separator: str
-) -> Iterator[dict[str, str]]:
+) -> Iterator[tuple[str, ...]]:
     """Read rows below a header, and of each only some columns: a thousand come every second."""
     header = next(lines, "").split(separator)
-    wanted = [(name, header.index(name)) for name in columns]
+    indices = [header.index(name) for name in columns]
     # The last columns that are needed stand far before the end: what follows stays in one piece.
-    cuts = 1 + max(index for _, index in wanted)
-    for line in lines:
-        cells = line.split(separator, cuts)
-        yield {name: cells[index] for name, index in wanted}
+    cuts = 1 + max(indices)
+    wanted = itemgetter(*indices)
+    return (wanted(line.split(separator, cuts)) for line in lines)
 
 
 _STAT_COLUMNS: Final = ("pxname", "svname", "qcur", "scur", "slim", "econ")
@@ -206,13 +209,16 @@ _STATE_COLUMNS: Final = (
 )
 
 
-def _stat(row: dict[str, str]) -> Stat:
-    is_pool = row["svname"] == "BACKEND"
+@lru_cache(maxsize=8192)
+def _stat(row: tuple[str, ...]) -> Stat:
+    """Build what is often as it was a second before; `row` is as `_STAT_COLUMNS`."""
+    pool, name, queued, sessions, limit, refused = row
+    is_pool = name == "BACKEND"
     return Stat(
-        pool=row["pxname"],
-        server=None if is_pool else row["svname"],
-        queued=int(row["qcur"]),
-        sessions=int(row["scur"]),
-        maxconn=int(row["slim"]) if row["slim"] and not is_pool else None,
-        refused_count=int(row["econ"]),
+        pool=pool,
+        server=None if is_pool else name,
+        queued=int(queued),
+        sessions=int(sessions),
+        maxconn=int(limit) if limit and not is_pool else None,
+        refused_count=int(refused),
     )

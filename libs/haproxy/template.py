@@ -54,18 +54,14 @@ frontend api from sluice
     bind <host>:<port><tls>
     log global
     log-format '<log_format>'
-
-    # What the edge answers itself.
     http-request set-log-level silent
-    acl inference path <inference_paths>
+
     # `/models/<name>/v1/...`: the model's name leads, a replica sees the rest.
-    acl by_path path_reg ^/models/.+/v1/[a-z_]+(/[a-z_]+)?$
-    http-request set-var(txn.named) path,regsub(^/models/,),regsub(/v1/[a-z_/]+$,),url_dec
-        if { path_beg /models/ } by_path
-    http-request replace-path ^/models/.+(/v1/[a-z_]+(/[a-z_]+)?)$ \1
-        if { path_beg /models/ } by_path
+    acl inference path <inference_paths>
     acl named var(txn.named) -m found
-    acl one_model path_beg /v1/models/
+    http-request set-var(txn.named) path,regsub(^/models/,),regsub(/v1/[a-z_/]+$,),url_dec
+        if { path_beg /models/ } { path_reg ^/models/.+/v1/[a-z_]+(/[a-z_]+)?$ }
+    http-request replace-path ^/models/.+(/v1/[a-z_]+(/[a-z_]+)?)$ \1 if named
     http-request return status 200 content-type application/json string '{"status":"ok"}'
         if METH_GET { path /health }
 
@@ -79,10 +75,79 @@ frontend api from sluice
     http-request del-header x-api-key
     <reply:access_unknown> unless { var(txn.access) -m found }
     <reply:invalid_key> unless <is_open> or { var(txn.grant) -m found }
-    http-request set-var(txn.tenant) var(txn.grant),field(1,:) if { var(txn.grant) -m found }
+    http-request set-var(txn.tenant) var(txn.grant),field(1,:)
     http-request set-header x-sluice-tenant %[var(txn.tenant)] if { var(txn.tenant) -m found }
 
-    # What the edge answers whoever may ask.
+    # What no replica has to do with is answered by the backend `answers`.
+    http-request allow unless METH_POST inference
+
+    # Trace context: a client's valid one goes on, else one begins; the span id is HAProxy's own.
+    # Who is not traced costs little here, and the replica is told not to trace either.
+    # An expression of a variable that is not set sets nothing: cheaper than a condition.
+    acl tp_shaped req.hdr(traceparent) -m reg ^00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$
+    acl tp_zero req.hdr(traceparent)
+        -m sub 00000000000000000000000000000000- -0000000000000000-
+    acl followed var(txn.trace_id) -m found
+    acl traced var(txn.flags) -m end 1 3 5 7 9 b d f
+    http-request set-var(txn.trace_id) req.hdr(traceparent),field(2,-) if tp_shaped !tp_zero
+    http-request set-var(txn.parent_id) req.hdr(traceparent),field(3,-) if followed
+    http-request set-var(txn.flags) req.hdr(traceparent),field(4,-) if followed
+    http-request set-var(txn.flags) str(01)
+        if !followed { rand(1000000) lt <sampled_per_million> }
+    http-request del-header tracestate unless followed
+    http-request set-header traceparent <untraced> unless followed or traced
+    http-request set-var(txn.ids) uuid,sha2(256),hex,lower if traced
+    http-request set-var(txn.span_id) var(txn.ids),bytes(32,16)
+    http-request set-var(txn.trace_id) var(txn.ids),bytes(0,32) unless followed
+    http-request set-var(txn.path) path if traced
+    http-request set-var(txn.method) method if traced
+    http-request set-var(txn.started_us) date(0,us) if traced
+    http-request set-header traceparent
+        00-%[var(txn.trace_id)]-%[var(txn.span_id)]-%[var(txn.flags)] if traced
+    http-request set-log-level info if traced
+    http-after-response set-header x-sluice-trace-id %[var(txn.trace_id)]
+        if { var(txn.trace_id) -m found }
+
+    # Who asks too much. A refused request counts in no minute; class -1 leaves a queue first.
+    # Without a tenant nothing of this has a value, and nothing is counted.
+    http-request set-var(txn.rate_max) var(txn.grant),field(2,:),add(0)
+    http-request set-var(txn.concurrent_max) var(txn.grant),field(3,:),add(0)
+    http-request track-sc1 var(txn.tenant) table tenants
+    <reply:too_many_at_once> if { var(txn.concurrent_max) -m int gt 0 }
+        { sc_conn_cur(1),sub(txn.concurrent_max) gt 0 }
+    <reply:too_many_a_minute> if { var(txn.rate_max) -m int gt 0 }
+        { sc_gpc0_rate(1),sub(txn.rate_max) ge 0 }
+    http-request sc-inc-gpc0(1)
+    http-request set-priority-class var(txn.grant),field(4,:),add(0)
+
+    # Limits: a chunked body has no length that could be checked.
+    http-request set-var(txn.size) req.body_size
+    <reply:headers_too_large> if { req.hdrs,length gt <header_bytes_max> }
+    <reply:length_required> unless { req.hdr(content-length) -m found }
+    <reply:too_large> if { var(txn.size) -m int gt <body_bytes_max> }
+
+    # A body that does not fit the buffer goes to the body reader, which waits for all of it and
+    # comes back to the frontend `read`.
+    acl large var(txn.size) -m int gt <whole_body_bytes>
+    acl huge var(txn.size) -m int gt <huge_from_bytes>
+    http-request set-header x-sluice-named %[var(txn.named)] if large named
+    http-request set-header x-sluice-priority %[var(txn.grant),field(4,:)]
+        if large { var(txn.tenant) -m found }
+    http-request allow if large
+
+<model>
+<route>
+    http-request set-var(txn.owner) var(txn.route),field(2,:) if traced
+    use_backend answers unless METH_POST inference
+    use_backend %[var(txn.pool)] if { var(txn.pool) -m found }
+    use_backend huge if huge
+    use_backend large
+
+backend answers from sluice
+    # Whoever may ask; the frontend has settled that.
+    acl inference path <inference_paths>
+    acl named var(txn.named) -m found
+    acl one_model path_beg /v1/models/
     http-request return status 200 content-type application/json
         lf-string %[str(<listing_key>),map_str(<listing_map>)]
         if METH_GET { path /v1/models } !named
@@ -98,75 +163,7 @@ frontend api from sluice
     <reply:unknown_model> if METH_GET one_model or METH_GET named { path /v1/models }
     <reply:use_get> if one_model or { path /health /v1/models }
     <reply:unknown_path> unless inference
-    <reply:use_post> unless METH_POST
-
-    # Trace context: a client's valid one goes on, else one begins; the span id is HAProxy's own.
-    # Who is not traced costs little here, and the replica is told not to trace either.
-    acl tp_shaped req.hdr(traceparent) -m reg ^00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$
-    acl tp_zero req.hdr(traceparent)
-        -m sub 00000000000000000000000000000000- -0000000000000000-
-    acl followed var(txn.trace_id) -m found
-    acl traced var(txn.flags) -m end 1 3 5 7 9 b d f
-    http-request set-var(txn.trace_id) req.hdr(traceparent),field(2,-) if tp_shaped !tp_zero
-    http-request set-var(txn.parent_id) req.hdr(traceparent),field(3,-) if followed
-    http-request set-var(txn.flags) req.hdr(traceparent),field(4,-) if followed
-    http-request set-var(txn.flags) str(01)
-        if !followed { rand(1000000) lt <sampled_per_million> }
-    http-request del-header tracestate unless followed
-    http-request set-header traceparent <untraced> unless followed or traced
-    http-request set-var(txn.ids) uuid,sha2(256),hex,lower if traced
-    http-request set-var(txn.span_id) var(txn.ids),bytes(32,16) if traced
-    http-request set-var(txn.trace_id) var(txn.ids),bytes(0,32) if traced !followed
-    http-request set-var(txn.path) path if traced
-    http-request set-var(txn.method) method if traced
-    http-request set-var(txn.started_us) date(0,us) if traced
-    http-request set-header traceparent
-        00-%[var(txn.trace_id)]-%[var(txn.span_id)]-%[var(txn.flags)] if traced
-    http-request set-log-level info if traced
-    http-after-response set-header x-sluice-trace-id %[var(txn.trace_id)]
-        if { var(txn.trace_id) -m found }
-
-    # Who asks too much. A refused request counts in no minute; class -1 leaves a queue first.
-    acl tenant_known var(txn.tenant) -m found
-    http-request set-var(txn.rate_max) var(txn.grant),field(2,:),add(0) if tenant_known
-    http-request set-var(txn.concurrent_max) var(txn.grant),field(3,:),add(0) if tenant_known
-    http-request track-sc1 var(txn.tenant) table tenants if tenant_known
-    <reply:too_many_at_once> if { var(txn.concurrent_max) -m int gt 0 }
-        { sc_conn_cur(1),sub(txn.concurrent_max) gt 0 }
-    <reply:too_many_a_minute> if { var(txn.rate_max) -m int gt 0 }
-        { sc_gpc0_rate(1),sub(txn.rate_max) ge 0 }
-    http-request sc-inc-gpc0(1) if tenant_known
-    http-request set-priority-class var(txn.grant),field(4,:),add(0) if tenant_known
-
-    # Limits: a chunked body has no length that could be checked.
-    <reply:headers_too_large> if { req.hdrs,length gt <header_bytes_max> }
-    <reply:length_required> unless { req.hdr(content-length) -m found }
-    <reply:too_large> if { req.body_size gt <body_bytes_max> }
-
-    # A body that does not fit the buffer goes to the body reader, which waits for all of it and
-    # comes back to the frontend `read`.
-    acl large req.body_size gt <whole_body_bytes>
-    acl huge req.body_size gt <huge_from_bytes>
-    http-request set-header x-sluice-named %[var(txn.named)] if large named
-    http-request set-header x-sluice-priority %[var(txn.grant),field(4,:)] if large tenant_known
-    http-request allow if large
-
-    # The model: the path's word counts, then the body's, then the header's.
-    http-request wait-for-body time <request_timeout_s>s
-    # What stands between the last two brackets of a JSON object is its own members, so a model
-    # behind the messages is found without reading them; if not, the whole body is read.
-    http-request set-var(txn.tail) 'req.body,field(-2,"[]{}")'
-        if !named { req.body_size gt <tail_from_bytes> }
-    http-request set-var(txn.model)
-        'str("{\"_\":0"),concat("",txn.tail,"}"),json_query("$.model")'
-        if { var(txn.tail) -m beg , }
-    http-request set-var(txn.model) req.body,json_query('$.model')
-        unless named or { var(txn.model) -m found }
-    http-request set-var(txn.model) req.hdr(x-model) unless { var(txn.model) -m found }
-<route>
-    use_backend huge if huge
-    use_backend large if large
-    use_backend %[var(txn.pool)]
+    <reply:use_post>
 
 frontend read from sluice
     bind "unix@<read_socket>" mode 600
@@ -201,6 +198,22 @@ backend huge from reader
     server reader "unix@<large_socket>" maxconn <huge_bodies_max>
 """
 
+MODEL: Final = r"""
+    # The model: the path's word counts, then the body's, then the header's.
+    http-request wait-for-body time <request_timeout_s>s
+    http-request set-var(txn.model) var(txn.named)
+    # What stands between the last two brackets of a JSON object is its own members, so a model
+    # behind the messages is found without reading them; if not, the whole body is read.
+    # HAProxy goes through every byte that it takes for text, so only the body's end is taken.
+<tails>
+    http-request set-var(txn.model)
+        'str("{\"_\":0"),concat("",txn.tail,"}"),json_query("$.model")'
+        if { var(txn.tail) -m beg , }
+    http-request set-var(txn.model) req.body,json_query('$.model')
+        unless { var(txn.model) -m found }
+    http-request set-var(txn.model) req.hdr(x-model) unless { var(txn.model) -m found }
+"""
+
 ROUTE: Final = r"""
     # A name with control characters would become a header of its own.
     # The replica compares x-sluice-model with what it reads itself, and refuses a difference.
@@ -212,7 +225,6 @@ ROUTE: Final = r"""
 
     # The pool, and for prefix pools the key that keeps a conversation on one server.
     http-request set-var(txn.pool) var(txn.route),field(1,:)
-    http-request set-var(txn.owner) var(txn.route),field(2,:)
     http-request set-var(txn.affinity) req.hdr(x-session-id)
     http-request set-var(txn.affinity) req.body,bytes(0,<prefix_bytes>),xxh64,hex
         if { var(txn.pool) -m beg px } !{ var(txn.affinity) -m found }

@@ -14,15 +14,17 @@ from __future__ import annotations
 import hashlib
 import heapq
 import json
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import chain
 from typing import Final
 
 from libs.contracts.ids import ModelName
 from libs.contracts.model_spec import ModelSpec
 from services.router_config.domain.access import decide_access, refused_tenants
 from services.router_config.domain.adapters import Servable, servable
+from services.router_config.domain.contention import Contention
 from services.router_config.domain.membership import Member, members
 from services.router_config.domain.model import (
     KIND_OF_POLICY,
@@ -37,8 +39,6 @@ from services.router_config.domain.model import (
     Server,
     ServerKey,
     Unplaced,
-    distinct_of,
-    route_to,
 )
 
 LISTING_BYTES_MAX: Final = 30_000
@@ -48,6 +48,8 @@ _LISTED_MAX: Final = LISTING_BYTES_MAX // 64
 """More names than fit: a card is longer than that."""
 
 _NUMBER_MAX: Final = 2_000_000_000
+
+_CONTENTION: Final = Contention()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -91,10 +93,9 @@ def listing(routes: Routes, adapters: frozenset[str] = frozenset()) -> str:
 
     An alias has its model as root; an adapter is its own root and has its model as parent.
     """
-    models = {route.model for route in distinct_of(routes)}
-    own = sorted(name for name in models & routes.keys() if routes[name].model == name)
-    others = heapq.nsmallest(_LISTED_MAX + len(own), routes)
-    names = dict.fromkeys([*own, *others])
+    own = sorted(route.model for route, names in routes.by_route.items() if route.model in names)
+    first = sorted(chain.from_iterable(map(_first, routes.by_route.values())))
+    names = dict.fromkeys([*own, *first[: _LISTED_MAX + len(own)]])
     head, tail = '{"object":"list","data":[', "]}"
     cards: list[str] = []
     size = len(head) + len(tail)
@@ -125,7 +126,7 @@ def _kinds(
 ) -> dict[ModelName, PoolKind]:
     """Which models need a pool, and of which kind."""
     kinds: dict[ModelName, PoolKind] = {}
-    kept = {r.model for r in observed.distinct_routes()} if known.models is None else set()
+    kept = {r.model for r in observed.routes.by_route} if known.models is None else set()
     for model in {*(member.model for member in present), *kept}:
         kinds[model] = _kind_now(model, observed) or PoolKind.LEAST_LOADED
     for spec in known.models or ():
@@ -143,7 +144,7 @@ def _pool_now(model: ModelName, observed: Observed) -> PoolName | None:
     route = observed.routes.get(model)
     if route is not None and route.model == model:
         return route.pool
-    pools = (route.pool for route in observed.distinct_routes() if route.model == model)
+    pools = (route.pool for route in observed.routes.by_route if route.model == model)
     return min(pools, default=None)
 
 
@@ -168,7 +169,7 @@ def _assign(
         pool = _pool_now(model, observed)
         if pool in every[kinds[model]] and pool not in assigned.values():
             assigned[model] = pool
-    routed = {route.pool for route in observed.distinct_routes()}
+    routed = {route.pool for route in observed.routes.by_route}
     for model in sorted(kinds.keys() - assigned.keys()):
         pool = with_members.get(model)
         if pool in every[kinds[model]] and pool not in routed | set(assigned.values()):
@@ -241,14 +242,15 @@ def _naming(
     if not strangers:
         return declared
     kept = {
-        text: route_to(pools[route.model], route.model)
-        for text, route in observed.routes.items()
+        text: Route(pool=pools[route.model], model=route.model)
+        for route, names in observed.routes.by_route.items()
         if route.model in strangers
+        for text in names
     }
     routes = {**kept, **declared.routes}
-    lost = sorted(text for text, route in kept.items() if routes[text] is not route)
+    lost = sorted(text for text, route in kept.items() if routes[text] != route)
     return _Naming(
-        routes=routes,
+        routes=Routes.of(routes),
         conflicts=(*declared.conflicts, *(f"{text}:{kept[text].model}" for text in lost)),
         adapters=declared.adapters,
     )
@@ -261,33 +263,64 @@ def _declared_naming(
     able: Servable,
 ) -> _Naming:
     """Name what is declared; remembered, because it changes far less often than replicas do."""
-    routes: dict[str, Route] = {model: route_to(pool, model) for model, pool in placed}
+    routes = {model: Route(pool=pool, model=model) for model, pool in placed}
     here = [spec for spec in models if spec.name in routes]
+    claims: dict[str, frozenset[str]] = {model: frozenset((model,)) for model in routes}
+    claims |= {spec.name: _claims(spec.name, spec.aliases, _adapters(spec)) for spec in here}
+    if _CONTENTION.is_in(claims):
+        return _contended_naming(routes, here, able)
+    held = dict(able)
+    mute = {spec.name: {*_adapters(spec)}.difference(held.get(spec.name, ())) for spec in here}
+    names = {
+        route: claims[model] - mute[model] if mute.get(model) else claims[model]
+        for model, route in routes.items()
+    }
+    adapters = chain.from_iterable(held.get(spec.name, ()) for spec in here)
+    return _Naming(routes=Routes(names), conflicts=(), adapters=frozenset(adapters))
+
+
+def _contended_naming(
+    own: Mapping[ModelName, Route], here: Iterable[ModelSpec], able: Servable
+) -> _Naming:
+    """Name what is declared where two models claim a name."""
+    routes: dict[str, Route] = {str(model): route for model, route in own.items()}
     lost: list[str] = []
     for spec in here:
-        lost += _claim(routes, routes[spec.name], spec.aliases)
+        lost += _claim(routes, own[spec.name], spec.aliases)
     adapters: dict[str, Route] = {}
     for spec in here:
-        names = {each.name for each in spec.adapters}
+        names = {*_adapters(spec)}
         lost += [f"{name}:{spec.name}" for name in sorted(names & routes.keys())]
-        lost += _claim(adapters, routes[spec.name], names - routes.keys())
+        lost += _claim(adapters, own[spec.name], names - routes.keys())
     held = {(text, model) for model, texts in able for text in texts}
     routed = {text: route for text, route in adapters.items() if (text, route.model) in held}
     return _Naming(
-        routes={**routes, **routed} if routed else routes,
+        routes=Routes.of({**routes, **routed}),
         conflicts=tuple(lost),
         adapters=frozenset(routed),
     )
 
 
-def _claim(routes: dict[str, Route], mine: Route, texts: Collection[str]) -> list[str]:
+def _claim(routes: dict[str, Route], mine: Route, texts: Iterable[str]) -> list[str]:
     """Give a model the names that it claims and nobody has; return the claims that lost."""
-    claims = dict.fromkeys(texts, mine)
-    if routes.keys().isdisjoint(claims):
-        routes.update(claims)
-        return []
-    taken = [text for text in sorted(claims) if routes.setdefault(text, mine) is not mine]
+    taken = [text for text in sorted(texts) if routes.setdefault(text, mine) != mine]
     return [f"{text}:{mine.model}" for text in taken]
+
+
+@lru_cache(maxsize=4096)
+def _claims(own: str, aliases: tuple[str, ...], adapters: tuple[str, ...]) -> frozenset[str]:
+    """Collect a model's names, each time in the same object: nobody has to look at them again."""
+    return frozenset((own, *aliases, *adapters))
+
+
+def _adapters(spec: ModelSpec) -> tuple[str, ...]:
+    return tuple(each.name for each in spec.adapters)
+
+
+@lru_cache(maxsize=4096)
+def _first(names: frozenset[str]) -> tuple[str, ...]:
+    """Return as many names as may be listed, and a model's own, sorted."""
+    return tuple(heapq.nsmallest(_LISTED_MAX + 1, names))
 
 
 @lru_cache(maxsize=4)

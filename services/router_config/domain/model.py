@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from functools import lru_cache
-from typing import Final, NewType
+from itertools import chain
+from typing import Final, NewType, Self
 
 from libs.contracts.ids import ModelName
 from libs.contracts.lease import Endpoint, ReplicaLease
@@ -113,19 +113,53 @@ class Route:
     model: ModelName
 
 
-@lru_cache(maxsize=8192)
-def route_to(pool: PoolName, model: ModelName) -> Route:
-    """Return the one `Route` of a pool and a model: 100,000 equal routes compare by identity."""
-    return Route(pool=pool, model=model)
+class Routes(Mapping[str, Route]):
+    """Where the names that clients send lead: models' own names, their aliases and adapters.
 
+    Names are kept by route, each set of them whole: of 100,000 names nearly all belong to sets
+    that are the very objects that they were, so whoever compares does not look at them.
+    """
 
-Routes = Mapping[str, Route]
-"""By the name that clients send: a model's own name or one of its aliases."""
+    __slots__ = ("by_route",)
 
+    def __init__(self, by_route: Mapping[Route, frozenset[str]] | None = None) -> None:
+        """Take sets that have no name in common; empty ones are left out."""
+        self.by_route = {route: names for route, names in (by_route or {}).items() if names}
 
-def distinct_of(routes: Routes) -> tuple[Route, ...]:
-    """Return every route once, or a few times where equal ones are not the same object."""
-    return tuple({id(route): route for route in routes.values()}.values())
+    @classmethod
+    def of(cls, flat: Mapping[str, Route]) -> Self:
+        """Collect names by their route."""
+        names: dict[Route, list[str]] = {}
+        for name, route in flat.items():
+            names.setdefault(route, []).append(name)
+        return cls({route: frozenset(texts) for route, texts in names.items()})
+
+    def __getitem__(self, name: str) -> Route:
+        """Look through the sets: there are as many as models."""
+        for route, names in self.by_route.items():
+            if name in names:
+                return route
+        raise KeyError(name)
+
+    def __iter__(self) -> Iterator[str]:
+        """Go through all names, in no order."""
+        return chain.from_iterable(self.by_route.values())
+
+    def __len__(self) -> int:
+        """Count the names."""
+        return sum(map(len, self.by_route.values()))
+
+    def __eq__(self, other: object) -> bool:
+        """Compare; sets that are the same object are not looked at."""
+        if isinstance(other, Routes):
+            return self.by_route == other.by_route
+        return super().__eq__(other)
+
+    __hash__ = None  # type: ignore[assignment]  # as of every mapping
+
+    def __repr__(self) -> str:
+        """Show the names."""
+        return f"Routes.of({dict(self)!r})"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,25 +172,19 @@ class Observed:
         foreign: the maps hold entries that are not ours, beside or instead of `routes`.
         access: who may ask; None while nobody ever said so.
         access_foreign: the map of tenants holds what is not ours.
-        distinct: every value of `routes` at least once, where somebody has them at hand.
     """
 
     servers: tuple[ObservedServer, ...] = ()
-    routes: Routes = field(default_factory=dict)
+    routes: Routes = field(default_factory=Routes)
     listing: str = ""
     pools_per_kind: int
     foreign: bool = False
     access: Access | None = None
     access_foreign: bool = False
-    distinct: tuple[Route, ...] | None = field(default=None, compare=False)
-
-    def distinct_routes(self) -> tuple[Route, ...]:
-        """Return every route once, or a few times: there are many more names than routes."""
-        return distinct_of(self.routes) if self.distinct is None else self.distinct
 
     def models_by_pool(self) -> dict[PoolName, ModelName]:
         """Return whose requests go to each pool; pools that nobody is led to are left out."""
-        return {route.pool: route.model for route in self.distinct_routes()}
+        return {route.pool: route.model for route in self.routes.by_route}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -198,7 +226,7 @@ class Desired:
     """
 
     servers: tuple[Server, ...] = ()
-    routes: Routes = field(default_factory=dict)
+    routes: Routes = field(default_factory=Routes)
     listing: str = ""
     access: Access | None = None
     unplaced: tuple[Unplaced, ...] = ()

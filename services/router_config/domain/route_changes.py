@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 
 from services.router_config.domain.model import Route, Routes
 
@@ -22,22 +23,23 @@ class RouteChanges:
     moved: Mapping[str, Route]
     gone: tuple[str, ...]
 
-    @property
-    def count(self) -> int:
-        """How many names differ."""
-        return len(self.new) + len(self.moved) + len(self.gone)
 
-
-def route_changes(before: Routes, after: Routes) -> RouteChanges:
-    """Compare; of 100,000 names nearly all have the very route that they had."""
-    differing = {text: route for text, route in after.items() if before.get(text) is not route}
-    new = {text: route for text, route in differing.items() if text not in before}
-    moved = {
-        text: route for text, route in differing.items() if text in before and before[text] != route
-    }
-    has_lost = len(before) + len(new) > len(after)
+def route_changes(before: Routes, after: Routes, *, at_most: int) -> RouteChanges | None:
+    """Return what differs; None where that is more than `at_most` names."""
+    led = dict(islice(_only_in(after, before), at_most + 1))
+    left = dict(islice(_only_in(before, after), at_most + 1))
+    if len(led.keys() | left.keys()) > at_most:
+        return None
     return RouteChanges(
-        new=new,
-        moved=moved,
-        gone=tuple(text for text in before if text not in after) if has_lost else (),
+        new={name: route for name, route in led.items() if name not in left},
+        moved={name: route for name, route in led.items() if name in left},
+        gone=tuple(name for name in left if name not in led),
     )
+
+
+def _only_in(these: Routes, those: Routes) -> Iterator[tuple[str, Route]]:
+    """Give the names of `these` that do not lead to the same route in `those`."""
+    for route, names in these.by_route.items():
+        others = those.by_route.get(route, frozenset())
+        if names is not others:
+            yield from ((name, route) for name in names - others)

@@ -25,13 +25,14 @@ from services.router_config.adapters.haproxy.codec import EDITS_MAX, pool_config
 from services.router_config.adapters.haproxy.edge import HaproxyEdge
 from services.router_config.adapters.haproxy.files import StateFiles
 from services.router_config.adapters.haproxy.maps import REPLACED_NAMES_MAX
-from services.router_config.domain.model import PoolName, Route, route_to
+from services.router_config.domain.model import PoolName, Route, Routes
 from services.router_config.domain.plan import Publish
 from services.router_config.ports import Done, Refused, SavedRouting
 
 MANY: Final = REPLACED_NAMES_MAX + 500
-ROUTES: Final = tuple(
-    route_to(PoolName(pool), ModelName(model)) for pool, model in (("lc0", "m"), ("px0", "n"))
+ROUTES: Final = (
+    Route(pool=PoolName("lc0"), model=ModelName("m")),
+    Route(pool=PoolName("px0"), model=ModelName("n")),
 )
 
 Names = dict[str, Route]
@@ -76,7 +77,8 @@ def varied(before: Names, *, seed: int) -> Names:
 
 async def publish(edge: HaproxyEdge, routes: Names) -> None:
     """Bring HAProxy there."""
-    assert isinstance(await edge.apply(Publish(routes=routes, listing="{}")), Done)
+    publish = Publish(routes=Routes.of(routes), listing="{}")
+    assert isinstance(await edge.apply(publish), Done)
 
 
 async def shown(client: HaproxyClient) -> dict[str, str]:
@@ -110,7 +112,7 @@ async def test_a_few_names_among_many_change_where_they_stand(
 
         seen = (await edge.observe()).observed
         assert await shown(client) == written(routes)
-        assert seen.routes is routes
+        assert seen.routes == routes
         assert not seen.foreign
     assert (await info(client)).version == version
 
@@ -152,7 +154,7 @@ async def test_a_map_that_is_not_what_it_was_taken_for_is_read_again(
     await client.execute_all((DelMapEntry(file=MODELS_MAP, key="name-0"),))
     wanted = {name: route for name, route in names(MANY).items() if name != "name-0"}
 
-    refused = await edge.apply(Publish(routes=wanted, listing="{}"))
+    refused = await edge.apply(Publish(routes=Routes.of(wanted), listing="{}"))
     seen = (await edge.observe()).observed
 
     assert isinstance(refused, Refused)
@@ -164,7 +166,7 @@ def test_the_file_follows_a_few_names_among_many(tmp_path: Path) -> None:
     files = StateFiles(tmp_path, pools_per_kind=1)
     routes = names(MANY)
     for seed in range(10):
-        saved = SavedRouting(servers=(), routes=routes, listing="", access=None)
+        saved = SavedRouting(servers=(), routes=Routes.of(routes), listing="", access=None)
         files.save(saved, files.counters())
 
         lines = (tmp_path / MODELS_MAP).read_text().splitlines()

@@ -11,6 +11,7 @@ from libs.haproxy.config import EdgeConfig
 from libs.haproxy.hold import HoldLimits
 from services.router_config.adapters.haproxy.files import StateFiles
 from services.router_config.domain.access import Grant, KeysOnly
+from services.router_config.domain.model import Routes
 from services.router_config.ports import SavedRouting
 
 
@@ -111,7 +112,7 @@ def test_what_stays_the_same_is_not_written_again(tmp_path: Path) -> None:
     """A look once a second must not wear a disk."""
     files = StateFiles(tmp_path, pools_per_kind=1)
     files.prepare(a_config(tmp_path))
-    routing = SavedRouting(servers=(), routes={}, listing="", access=None)
+    routing = SavedRouting(servers=(), routes=Routes(), listing="", access=None)
     files.save(routing, files.counters())
     before = (tmp_path / "pools.cfg").stat().st_ino
 
@@ -125,7 +126,8 @@ def test_who_may_ask_outlives_the_program_and_a_lost_file_beside_it(tmp_path: Pa
     closed = KeysOnly(grants={key_hash("sk-a"): Grant(tenant=TenantName("acme"))})
     files = StateFiles(tmp_path, pools_per_kind=1)
     files.prepare(a_config(tmp_path))
-    files.save(SavedRouting(servers=(), routes={}, listing="", access=closed), files.counters())
+    routing = SavedRouting(servers=(), routes=Routes(), listing="", access=closed)
+    files.save(routing, files.counters())
     before = (tmp_path / "tenants.map").read_text()
     (tmp_path / "models.map").unlink()
 

@@ -25,6 +25,7 @@ from services.router_config.domain.model import (
     ObservedServer,
     PoolName,
     Route,
+    Routes,
     ServerName,
 )
 
@@ -187,7 +188,7 @@ def test_nobody_who_lacks_an_adapter_is_asked_for_it(
         )
         for index, word in enumerate(words)
     ]
-    routes = {name: Route(pool=PoolName("lc0"), model=model) for name in routed}
+    routes = Routes({Route(pool=PoolName("lc0"), model=model): frozenset(routed)})
 
     found = {name for _, texts in servable([spec], present, routes) for name in texts}
 

@@ -36,6 +36,7 @@ from services.router_config.domain.model import (
     Known,
     Observed,
     ObservedServer,
+    Routes,
     ServerKey,
 )
 from services.router_config.domain.plan import (
@@ -235,11 +236,11 @@ def test_the_order_of_inputs_does_not_matter(
     """Snapshots are sets."""
     observed = lived(history)
     shuffle = random.Random(seed).sample
-    names = list(observed.routes)
+    by_route = list(observed.routes.by_route.items())
     mixed = replace(
         observed,
         servers=tuple(shuffle(observed.servers, len(observed.servers))),
-        routes={name: observed.routes[name] for name in shuffle(names, len(names))},
+        routes=Routes(dict(shuffle(by_route, len(by_route)))),
     )
     stirred = replace(
         known,

@@ -17,6 +17,7 @@ from services.router_config.domain.model import (
     PoolName,
     ReloadReason,
     Route,
+    Routes,
     Unplaced,
 )
 
@@ -165,7 +166,7 @@ def test_the_listing_has_openais_shape() -> None:
         "alias": Route(pool=PoolName("lc0"), model="m"),  # type: ignore[arg-type]
     }
 
-    found = json.loads(listing(routes))
+    found = json.loads(listing(Routes.of(routes)))
 
     assert found["object"] == "list"
     assert [card["id"] for card in found["data"]] == ["m", "alias"]
@@ -178,7 +179,7 @@ def test_a_listing_that_would_not_fit_leaves_aliases_out() -> None:
     names = ["m", *(f"alias-{index:05}" for index in range(5000))]
     routes = {name: Route(pool=PoolName("lc0"), model="m") for name in names}  # type: ignore[arg-type]
 
-    text = listing(routes)
+    text = listing(Routes.of(routes))
 
     assert len(text.encode()) <= LISTING_BYTES_MAX
     assert json.loads(text)["data"][0]["id"] == "m"

@@ -15,6 +15,7 @@ from services.router_config.domain.model import (
     Observed,
     ObservedServer,
     ReloadReason,
+    Routes,
     ServerKey,
     Unplaced,
 )
@@ -182,7 +183,7 @@ def test_foreign_map_entries_are_replaced(seen: Seen, an_edge: Edge) -> None:
     """Somebody wrote into a map by hand."""
     edge = replace(an_edge(), foreign=True)
 
-    assert planned(Desired(), edge).actions == (Publish(routes={}, listing=""),)
+    assert planned(Desired(), edge).actions == (Publish(routes=Routes(), listing=""),)
 
 
 def test_who_may_ask_is_settled_before_any_route(seen: Seen, an_edge: Edge) -> None:

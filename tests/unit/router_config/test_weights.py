@@ -27,6 +27,7 @@ from services.router_config.domain.model import (
     ObservedServer,
     PoolName,
     Route,
+    Routes,
     Server,
     ServerKey,
     ServerName,
@@ -213,7 +214,8 @@ def a_server(index: int, *, weight: int, pool: str = "lc0") -> ObservedServer:
 def on_edge(servers: tuple[ObservedServer, ...]) -> Observed:
     """Return an edge with one model in the servers' pool."""
     pool = servers[0].server.key.pool if servers else PoolName("lc0")
-    return Observed(servers=servers, routes={"m": Route(pool=pool, model=MODEL)}, pools_per_kind=1)
+    routes = Routes.of({"m": Route(pool=pool, model=MODEL)})
+    return Observed(servers=servers, routes=routes, pools_per_kind=1)
 
 
 reports = st.tuples(st.floats(0, 1), st.integers(0, 64), st.integers(0, 200))

@@ -16,6 +16,7 @@ from services.router_config.domain.model import (
     ObservedServer,
     PoolName,
     Route,
+    Routes,
     Server,
     ServerKey,
     ServerName,
@@ -49,10 +50,12 @@ def make_observed(
     *servers: ObservedServer, routes: dict[str, tuple[str, str]] | None = None, pools: int = 4
 ) -> Observed:
     """Return an edge; `routes` give (pool, model) for each name."""
-    made = {
-        name: Route(pool=PoolName(pool), model=ModelName(model))
-        for name, (pool, model) in (routes or {}).items()
-    }
+    made = Routes.of(
+        {
+            name: Route(pool=PoolName(pool), model=ModelName(model))
+            for name, (pool, model) in (routes or {}).items()
+        }
+    )
     return Observed(
         servers=servers, routes=made, listing=listing(made) if made else "", pools_per_kind=pools
     )

@@ -26,6 +26,7 @@ from libs.haproxy.config import (
     render_base,
     render_map,
     render_pools,
+    render_routing,
     render_scripts,
 )
 
@@ -153,6 +154,13 @@ def without_rules(config: EdgeConfig, upstream_port: int) -> Case:
     return _without_rules("Sluice's options, no rules", text, config, upstream_port)
 
 
+def routing_alone(config: EdgeConfig, upstream_port: int) -> Case:
+    """Return the rules for model and prefix alone: no keys, no limits, no traces."""
+    case = _edge("model by body, prefix hash", config, upstream_port)
+    text = render_base(config).partition("\nfrontend ")[0] + "\n" + render_routing(config)
+    return replace(case, files={**case.files, BASE_FILE: text})
+
+
 def untraced(config: EdgeConfig, upstream_port: int) -> Case:
     """Return Sluice's edge with a prefix pool and no request traced."""
     return _edge("Sluice", replace(config, trace_ratio=0.0), upstream_port)
@@ -177,6 +185,7 @@ def with_key(config: EdgeConfig, upstream_port: int) -> Case:
 CASES: Final[tuple[Callable[[EdgeConfig, int], Case], ...]] = (
     plain,
     without_rules,
+    routing_alone,
     untraced,
     traced,
     with_key,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass
+from statistics import median
 
 from rich.console import Console
 from rich.table import Table
@@ -46,8 +47,9 @@ def edge_command(plan: EdgePlan, view: EdgeView) -> None:
 
 
 def ratio(cost: CaseCost, other: CaseCost) -> float:
-    """Return a case's cost against another's; infinite where that cost nothing."""
-    return cost.median_us / other.median_us if other.median_us else float("inf")
+    """Return a case's cost against another's in the same round, the middle of all rounds."""
+    both = zip(cost.cpu_us, other.cpu_us, strict=True)
+    return median(mine / theirs if theirs else float("inf") for mine, theirs in both)
 
 
 def table_of(costs: list[CaseCost], plan: EdgePlan) -> Table:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final, assert_never
 
@@ -25,8 +25,6 @@ from services.router_config.domain.model import (
     Server,
     ServerKey,
     ServerName,
-    distinct_of,
-    route_to,
 )
 from services.router_config.domain.plan import (
     Adjust,
@@ -59,16 +57,10 @@ _ADMIN: Final[Mapping[ha.AdminState, Admin]] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReadRoutes:
-    """A map's content.
-
-    Attributes:
-        foreign: it also holds what we never write.
-        distinct: every route at least once.
-    """
+    """A map's content; `foreign`: it also holds what we never write."""
 
     routes: Routes
     foreign: bool
-    distinct: tuple[Route, ...] = field(compare=False)
 
 
 def server_commands(
@@ -121,8 +113,10 @@ def pool_configs(servers: Iterable[Server], *, pools_per_kind: int) -> tuple[Poo
 
 def route_entries(routes: Routes) -> Entries:
     """Render routes, sorted."""
-    values = {id(route): _value(route) for route in distinct_of(routes)}
-    return tuple([(text, values[id(routes[text])]) for text in sorted(routes)])
+    values: dict[str, str] = {}
+    for route, names in routes.by_route.items():
+        values.update(dict.fromkeys(names, _value(route)))
+    return tuple([(name, values[name]) for name in sorted(values)])
 
 
 def route_edits(changes: RouteChanges) -> tuple[ha.MapEdit, ...]:
@@ -156,14 +150,17 @@ def listing_entries(listing: str) -> Entries:
 
 def read_routes(entries: Entries) -> ReadRoutes:
     """Read a map of routes; what we would not have written is left out and counts as foreign."""
-    routes: dict[str, Route] = {}
-    for text, value in entries:
-        pool, _, model = value.partition(":")
-        if pool and model and text not in routes:
-            routes[text] = route_to(PoolName(pool), ModelName(model))
-    return ReadRoutes(
-        routes=routes, foreign=len(routes) != len(entries), distinct=distinct_of(routes)
-    )
+    values = dict(reversed(entries))  # of equal keys HAProxy takes the first
+    names: dict[str, list[str]] = {}
+    for name, value in values.items():
+        names.setdefault(value, []).append(name)
+    routes = Routes({r: frozenset(names[v]) for v in names if (r := _route(v)) is not None})
+    return ReadRoutes(routes=routes, foreign=len(routes) != len(entries))
+
+
+def _route(value: str) -> Route | None:
+    pool, _, model = value.partition(":")
+    return Route(pool=PoolName(pool), model=ModelName(model)) if pool and model else None
 
 
 def observed_servers(

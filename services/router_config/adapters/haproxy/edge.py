@@ -69,7 +69,6 @@ class HaproxyEdge:
                 listing=self._maps.listing,
                 pools_per_kind=self._pools_per_kind(),
                 foreign=routes.foreign,
-                distinct=routes.distinct,
                 access=access.access,
                 access_foreign=access.foreign,
             ),

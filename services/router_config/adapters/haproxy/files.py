@@ -76,7 +76,7 @@ class StateFiles:
             self._write(name, text)
         if self._read(POOLS_FILE) is None or self._read(MODELS_MAP) is None:
             nothing = SavedRouting(
-                servers=(), routes={}, listing=listing({}), access=self._access()
+                servers=(), routes=Routes(), listing=listing(Routes()), access=self._access()
             )
             self.save(nothing, self._counters)
         else:
@@ -98,7 +98,7 @@ class StateFiles:
     def save(self, routing: SavedRouting, counters: Counters) -> None:
         """Write routing and counters; what stays the same is not written again."""
         before, pools_before = self._saved or (None, None)
-        if before is None or not _same(routing.routes, before.routes):
+        if before is None or routing.routes != before.routes:
             self._write(MODELS_MAP, self._routes_text(routing.routes, before))
         if before is None or routing.listing != before.listing:
             self._write(LISTING_MAP, render_map(listing_entries(routing.listing)))
@@ -118,8 +118,8 @@ class StateFiles:
         """Render routes; where few of many names differ, by changing what was written before."""
         text = self._written.get(MODELS_MAP)
         if before is not None and text is not None:
-            changes = route_changes(before.routes, routes)
-            if changes.count <= EDITS_MAX:
+            changes = route_changes(before.routes, routes, at_most=EDITS_MAX)
+            if changes is not None:
                 return edited_map(text, before.routes, changes)
         return render_map(route_entries(routes))
 
@@ -167,11 +167,6 @@ class StateFiles:
             return
         path = self._directory / name
         beside = path.with_name(f".{name}.new")
-        beside.write_text(text)
+        beside.write_bytes(text.encode())
         beside.replace(path)
         self._written[name] = text
-
-
-def _same(routes: Routes, before: Routes) -> bool:
-    """Compare 100,000 routes, which nearly always are the same object."""
-    return routes is before or routes == before

@@ -29,7 +29,7 @@ from services.router_config.adapters.haproxy.codec import (
     route_edits,
     route_entries,
 )
-from services.router_config.domain.model import Routes, distinct_of
+from services.router_config.domain.model import Routes
 from services.router_config.domain.plan import Admit, Publish
 from services.router_config.domain.route_changes import route_changes
 from services.router_config.ports import Done, Outcome, Refused
@@ -41,7 +41,7 @@ REPLACED_NAMES_MAX: Final = 5_000
 """So many names are replaced within some 20 ms, whatever differs."""
 
 _MAPS: Final = (MODELS_MAP, LISTING_MAP, TENANTS_MAP)
-_NO_ROUTES: Final = ReadRoutes(routes={}, foreign=False, distinct=())
+_NO_ROUTES: Final = ReadRoutes(routes=Routes(), foreign=False)
 _NO_ACCESS: Final = ReadAccess(access=None, foreign=False)
 
 
@@ -51,7 +51,7 @@ class _Held:
 
     Attributes:
         text: a hash of what HAProxy showed; None for a map as it was written here.
-        entries: in HAProxy's order; None where only the routes are known.
+        entries: in HAProxy's order; None for routes, of which there may be 100,000.
     """
 
     pid: int
@@ -108,16 +108,13 @@ class EdgeMaps:
         Raises:
             PeerUnreachableError: HAProxy does not answer in time.
         """
+        wanted = {LISTING_MAP: listing_entries(action.listing)}
         edits = self._edits(action.routes)
         if edits is None:
-            entries = {MODELS_MAP: route_entries(action.routes)}
-        else:
-            entries = {}
-            edited = await self._edit(edits, action.routes)
-            if isinstance(edited, Refused):
-                return edited
-        listing = {LISTING_MAP: listing_entries(action.listing)}
-        return await self._replace({**entries, **listing}, routes=action.routes, edits=edits or ())
+            wanted = {MODELS_MAP: route_entries(action.routes), **wanted}
+        elif isinstance(refused := await self._edit(edits, action.routes), Refused):
+            return refused
+        return await self._replace(wanted, routes=action.routes, done=len(edits or ()))
 
     async def admit(self, action: Admit) -> Outcome:
         """Bring tenants to what they should be.
@@ -128,12 +125,14 @@ class EdgeMaps:
         return await self._replace({TENANTS_MAP: access_entries(action.access)})
 
     def _edits(self, routes: Routes) -> tuple[MapEdit, ...] | None:
-        """Return what changes single names, or None where the map must be replaced."""
+        """Return what changes single names, if any, or None where the map must be replaced."""
         held = self._held.get(MODELS_MAP)
-        if held is None or held.routes.foreign or len(held.routes.routes) <= REPLACED_NAMES_MAX:
+        if held is None or held.routes.foreign:
             return None
-        changes = route_changes(held.routes.routes, routes)
-        return route_edits(changes) if changes.count <= EDITS_MAX else None
+        is_large = len(held.routes.routes) > REPLACED_NAMES_MAX
+        at_most = EDITS_MAX if is_large else 0
+        changes = route_changes(held.routes.routes, routes, at_most=at_most)
+        return None if changes is None else route_edits(changes)
 
     async def _edit(self, edits: tuple[MapEdit, ...], routes: Routes) -> Outcome:
         """Change single names; where HAProxy objects, the map is not what it was taken for."""
@@ -144,19 +143,17 @@ class EdgeMaps:
         if isinstance(reply, Rejected):
             return Refused(reason=reply.text)
         info = replace(held.info, entries=len(routes))
-        self._held[MODELS_MAP] = replace(
-            held, info=info, text=None, entries=None, routes=_as_written(routes)
-        )
+        written = ReadRoutes(routes=routes, foreign=False)
+        self._held[MODELS_MAP] = replace(held, info=info, text=None, routes=written)
         return Done(commands=len(edits))
 
     async def _replace(
-        self,
-        wanted: Mapping[str, Entries],
-        *,
-        routes: Routes | None = None,
-        edits: tuple[MapEdit, ...] = (),
+        self, wanted: Mapping[str, Entries], *, routes: Routes | None = None, done: int = 0
     ) -> Outcome:
-        """Replace what differs, and remember what was written: it is not read again."""
+        """Replace what differs, and remember what was written: it is not read again.
+
+        `done` commands have gone before and count as well.
+        """
         differing = {f: entries for f, entries in wanted.items() if entries != self._entries(f)}
         for file in differing:
             self._held.pop(file, None)
@@ -166,30 +163,31 @@ class EdgeMaps:
         for file, version in versions.items():
             entries = differing[file]
             info = MapInfo(file=file, version=version, entries=len(entries))
-            written = _as_written(routes) if routes and file == MODELS_MAP else None
+            written = None if routes is None else ReadRoutes(routes=routes, foreign=False)
             self._keep(info, entries, text=None, routes=written)
-        return Done(commands=len(differing) + len(edits))
+        return Done(commands=done + len(differing))
 
     def _take_in(self, info: MapInfo, shown: str) -> None:
-        """Read a map; where it is as it was, its routes stay the object that they were."""
+        """Read a map; what it holds stays the object that it was where nothing is different."""
         held, text = self._held.get(info.file), hash(shown)
-        known = held.entries if held and held.text == text else None
-        entries = parse_map(shown) if known is None else known
-        same = held is not None and held.entries == entries
-        self._keep(info, entries, text=text, routes=held.routes if held and same else None)
+        if held is None or held.text != text:
+            self._keep(info, parse_map(shown), text=text, routes=None)
+        else:
+            self._held[info.file] = replace(held, pid=self._pid, info=info, read_at=self._now())
 
     def _keep(
         self, info: MapInfo, entries: Entries, *, text: int | None, routes: ReadRoutes | None
     ) -> None:
-        mine = entries if info.file == MODELS_MAP else ()
+        is_routes = info.file == MODELS_MAP
+        read = (routes or self._same_or(read_routes(entries))) if is_routes else _NO_ROUTES
         self._held[info.file] = _Held(
             pid=self._pid,
             info=info,
             read_at=self._now(),
             text=text,
-            entries=entries,
-            routes=self._same_or(read_routes(mine)) if routes is None else routes,
-            access=read_access(entries if info.file == TENANTS_MAP else ()),
+            entries=None if is_routes else entries,
+            routes=read,
+            access=read_access(entries) if info.file == TENANTS_MAP else _NO_ACCESS,
         )
 
     def _same_or(self, read: ReadRoutes) -> ReadRoutes:
@@ -207,7 +205,3 @@ class EdgeMaps:
     def _entries(self, file: str) -> Entries | None:
         held = self._held.get(file)
         return held.entries if held else ()
-
-
-def _as_written(routes: Routes) -> ReadRoutes:
-    return ReadRoutes(routes=routes, foreign=False, distinct=distinct_of(routes))
