@@ -203,9 +203,16 @@ def render_base(config: EdgeConfig) -> str:
 
 def render_routing(config: EdgeConfig) -> str:
     """Render a frontend that does nothing but route by the body: for measuring what that costs."""
-    head = "frontend api from sluice\n    bind <host>:<port>\n"
-    size = "    http-request set-var(txn.size) req.body_size\n"
-    text = _with_blocks(f"{head}{size}<model>\n<route>\n    use_backend %[var(txn.pool)]\n")
+    lines = (
+        "frontend api from sluice",
+        "    bind <host>:<port>",
+        "    acl named var(txn.named) -m found",
+        "    http-request set-var(txn.size) req.body_size",
+        "<model>",
+        "<route>",
+        "    use_backend %[var(txn.pool)]",
+    )
+    text = _with_blocks("\n".join(lines) + "\n")
     return _fill("\n".join(logical_lines(text)) + "\n", _values(config))
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from libs.errors import PeerUnreachableError
 from libs.haproxy.binary import find_haproxy
 from libs.haproxy.body_reader import READER_FILE, render_reader
 from libs.haproxy.config import (
@@ -110,11 +111,13 @@ async def haproxy_in(folder: Path, *files: str) -> AsyncIterator[int]:
 
 
 async def _wait_for(socket_path: Path) -> None:
-    async with asyncio.timeout(START_TIMEOUT_S):
-        while True:
-            if await _answers(socket_path):
-                return
-            await asyncio.sleep(0.01)
+    try:
+        async with asyncio.timeout(START_TIMEOUT_S):
+            while not await _answers(socket_path):
+                await asyncio.sleep(0.01)
+    except TimeoutError as exc:
+        said = (socket_path.parent / "haproxy.log").read_text(errors="replace")
+        raise PeerUnreachableError(peer="haproxy", cause=said[-2000:]) from exc
 
 
 async def _answers(socket_path: Path) -> bool:
