@@ -113,7 +113,9 @@ async def haproxy_in(folder: Path, *files: str) -> AsyncIterator[int]:
 async def _wait_for(socket_path: Path) -> None:
     try:
         async with asyncio.timeout(START_TIMEOUT_S):
-            while not await _answers(socket_path):
+            while True:
+                if await _answers(socket_path):
+                    return
                 await asyncio.sleep(0.01)
     except TimeoutError as exc:
         said = (socket_path.parent / "haproxy.log").read_text(errors="replace")
