@@ -17,7 +17,7 @@ from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
 from libs.telemetry.logging import get_logger
-from libs.telemetry.otlp_json import render_line
+from libs.telemetry.otlp_render import render_line
 
 FILE_BYTES_MAX: Final = 64 * 1024 * 1024
 FILES_PER_SERVICE_MAX: Final = 64

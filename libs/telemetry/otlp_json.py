@@ -1,29 +1,20 @@
-"""OTLP-JSON: renders spans into lines and parses lines back into typed spans. Pure.
+"""OTLP-JSON, read: lines as typed spans. `otlp_render.py` writes them.
 
-OTLP-JSON is protobuf's JSON mapping with three differences: trace and span ids are hexadecimal,
-enums are integers, and names are in lowerCamelCase only.
 Source: OpenTelemetry protocol specification, "JSON Protobuf Encoding".
 """
 
 from __future__ import annotations
 
-import base64
-import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, TypeAlias
 
-from google.protobuf.json_format import MessageToDict  # type: ignore[import-untyped]
-from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
-from opentelemetry.sdk.trace import ReadableSpan
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.alias_generators import to_camel
 
-Json: TypeAlias = "dict[str, Json] | list[Json] | str | int | float | bool | None"
 AttributeValue: TypeAlias = "str | bool | int | float | tuple[AttributeValue, ...] | None"
 
-_IDS: Final = ("traceId", "spanId", "parentSpanId")
 _NS_PER_S: Final = 1e9
 
 
@@ -58,12 +49,6 @@ class Span:
     def duration_s(self) -> float:
         """How long it took."""
         return self.end_s - self.start_s
-
-
-def render_line(spans: Sequence[ReadableSpan]) -> bytes:
-    """Render one `ExportTraceServiceRequest` with its line end."""
-    request: Json = MessageToDict(encode_spans(spans), use_integers_for_enums=True)
-    return json.dumps(_with_hex_ids(request), separators=(",", ":")).encode() + b"\n"
 
 
 def parse_line(line: str | bytes) -> list[Span]:
@@ -187,23 +172,6 @@ def _plain(value: _Value) -> AttributeValue:
         return tuple(_plain(one) for one in value.array_value.values)
     choices = (value.string_value, value.bool_value, value.int_value, value.double_value)
     return next((choice for choice in choices if choice is not None), None)
-
-
-def _with_hex_ids(tree: Json) -> Json:
-    match tree:
-        case dict():
-            return {key: _hex(key, value) for key, value in tree.items()}
-        case list():
-            return [_with_hex_ids(value) for value in tree]
-        case _:
-            return tree
-
-
-def _hex(key: str, value: Json) -> Json:
-    if key in _IDS and isinstance(value, str):
-        return base64.b64decode(value).hex()
-    # Attribute values are user data: a key `traceId` in there is no id of ours.
-    return value if key == "attributes" else _with_hex_ids(value)
 
 
 def _spans_of(path: Path) -> Iterator[Span]:

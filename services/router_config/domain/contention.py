@@ -20,15 +20,16 @@ Claims = Mapping[str, frozenset[str]]
 class Contention:
     """Remembers the last claims that had no name in common."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, looked_up_max: int = LOOKED_UP_MAX) -> None:
         """Start with no claims, which have none."""
+        self._looked_up_max = looked_up_max
         self._apart: Claims = {}
 
     def is_in(self, claims: Claims) -> bool:
         """Return whether some name is claimed twice."""
         had = {model: self._apart.get(model, frozenset()) for model in claims}
         new = [names - had[m] for m, names in claims.items() if names is not had[m]]
-        if sum(map(len, new)) > LOOKED_UP_MAX:
+        if sum(map(len, new)) > self._looked_up_max:
             contended = sum(map(len, claims.values())) > len(frozenset().union(*claims.values()))
         else:
             contended = any(_claimed_twice(name, claims) for names in new for name in names)

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from unittest.mock import patch
-
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.router_config.domain import contention
 from services.router_config.domain.contention import Claims, Contention
 
 claims = st.dictionaries(
@@ -33,7 +30,6 @@ def test_what_was_claimed_before_changes_no_answer(history: list[Claims]) -> Non
 @given(st.lists(claims, min_size=1, max_size=8), st.integers(0, 3))
 def test_nor_does_the_way_in_which_it_is_found(history: list[Claims], looked_up_max: int) -> None:
     """By looking new names up, or by going through all of them."""
-    memory = Contention()
+    memory = Contention(looked_up_max=looked_up_max)
 
-    with patch.object(contention, "LOOKED_UP_MAX", looked_up_max):
-        assert [memory.is_in(each) for each in history] == [shared(each) for each in history]
+    assert [memory.is_in(each) for each in history] == [shared(each) for each in history]

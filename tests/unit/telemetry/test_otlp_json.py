@@ -14,7 +14,8 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import SpanKind, Status, StatusCode
 
-from libs.telemetry.otlp_json import parse_line, read_spans, render_line
+from libs.telemetry.otlp_json import parse_line, read_spans
+from libs.telemetry.otlp_render import render_line
 
 SCALARS = st.one_of(
     st.text(), st.booleans(), st.integers(-(2**62), 2**62), st.floats(allow_nan=False)
