@@ -30,6 +30,7 @@ from libs.haproxy.config import (
     render_pools,
     render_scripts,
 )
+from libs.testing.free_port import free_port
 
 START_TIMEOUT_S: Final = 10.0
 EVERYBODY: Final = ((ACCESS_KEY, ACCESS_OPEN),)
@@ -52,6 +53,17 @@ def short_folder() -> Iterator[Path]:
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def edge_config(folder: Path) -> EdgeConfig:
+    """Return the product's defaults on a free port of loopback, with all sockets in a folder."""
+    return EdgeConfig(
+        admin_socket=folder / "admin.sock",
+        span_socket=folder / "span.sock",
+        host="127.0.0.1",
+        port=free_port(),
+        stats_port=None,
+    )
 
 
 @asynccontextmanager

@@ -9,8 +9,7 @@ from pathlib import Path
 from libs.haproxy.commands import ServerSpec
 from libs.haproxy.config import Balance, EdgeConfig, PoolConfig
 from libs.testing.eventually import eventually
-from libs.testing.free_port import free_port
-from libs.testing.real_haproxy import real_haproxy, short_folder
+from libs.testing.real_haproxy import edge_config, real_haproxy, short_folder
 from libs.testing.simulated_server import SimulatedServer
 from libs.testing.tiny_model import words
 
@@ -19,13 +18,7 @@ TOKENS = 450
 
 def edge_of(folder: Path) -> EdgeConfig:
     """Return an edge's settings."""
-    return EdgeConfig(
-        admin_socket=folder / "admin.sock",
-        span_socket=folder / "span.sock",
-        host="127.0.0.1",
-        port=free_port(),
-        stats_port=None,
-    )
+    return edge_config(folder)
 
 
 def request(first: int) -> bytes:

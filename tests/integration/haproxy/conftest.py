@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import httpx
@@ -11,9 +12,9 @@ import pytest
 from libs.haproxy.commands import ServerSpec
 from libs.haproxy.config import Balance, EdgeConfig, PoolConfig
 from libs.testing.fake_replica import FakeReplica, fake_replica
-from libs.testing.free_port import free_port
 from libs.testing.real_haproxy import (
     RealHaproxy,
+    edge_config,
     real_body_reader,
     real_haproxy,
     short_folder,
@@ -52,12 +53,8 @@ async def second() -> AsyncIterator[FakeReplica]:
 @pytest.fixture
 def config(folder: Path) -> EdgeConfig:
     """Return the edge's settings; a file of tests may have its own."""
-    return EdgeConfig(
-        admin_socket=folder / "admin.sock",
-        span_socket=folder / "span.sock",
-        host="127.0.0.1",
-        port=free_port(),
-        stats_port=None,
+    return replace(
+        edge_config(folder),
         queue_timeout_s=1,
         body_bytes_max=1_000_000,
     )

@@ -29,8 +29,7 @@ from libs.haproxy.hold import HoldLimits
 from libs.haproxy.tables import parse_holds
 from libs.testing.eventually import eventually
 from libs.testing.fake_replica import FakeReplica, Script
-from libs.testing.free_port import free_port
-from libs.testing.real_haproxy import real_body_reader, real_haproxy
+from libs.testing.real_haproxy import edge_config, real_body_reader, real_haproxy
 
 CHAT = "/v1/chat/completions"
 LONG = HoldLimits(timeout_s=30, pool_max=8, all_max=12, large_max=1)
@@ -95,12 +94,8 @@ async def holding(
     folder: Path, replica: FakeReplica, limits: HoldLimits = LONG, *, threads: int = 1
 ) -> AsyncIterator[Holding]:
     """Run a HAProxy that holds requests within these limits."""
-    config = EdgeConfig(
-        admin_socket=folder / "admin.sock",
-        span_socket=folder / "span.sock",
-        host="127.0.0.1",
-        port=free_port(),
-        stats_port=None,
+    config = replace(
+        edge_config(folder),
         threads=threads,
         holds=limits,
         large_bodies_max=4,

@@ -6,6 +6,7 @@ import asyncio
 import json
 import socket
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import httpx
@@ -17,8 +18,7 @@ from libs.haproxy.config import Balance, EdgeConfig, PoolConfig
 from libs.testing.asgi import EchoApp
 from libs.testing.eventually import eventually
 from libs.testing.fake_replica import FakeReplica, Script
-from libs.testing.free_port import free_port
-from libs.testing.real_haproxy import RealHaproxy, real_haproxy
+from libs.testing.real_haproxy import RealHaproxy, edge_config, real_haproxy
 from services.replica.adapters.http.door import HttpDoor
 from services.replica.adapters.http.middleware import ReplicaMiddleware
 from services.replica.adapters.http.server import ReplicaPort
@@ -37,12 +37,8 @@ async def app() -> EchoApp:
 @pytest.fixture
 def config(folder: Path) -> EdgeConfig:
     """Be impatient."""
-    return EdgeConfig(
-        admin_socket=folder / "admin.sock",
-        span_socket=folder / "span.sock",
-        host="127.0.0.1",
-        port=free_port(),
-        stats_port=None,
+    return replace(
+        edge_config(folder),
         queue_timeout_s=1,
         request_timeout_s=1,
         client_timeout_s=2,

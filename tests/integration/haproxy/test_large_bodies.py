@@ -14,8 +14,7 @@ from libs.haproxy.body_reader import render_reader
 from libs.haproxy.config import EdgeConfig
 from libs.testing.eventually import eventually
 from libs.testing.fake_replica import FakeReplica, Script
-from libs.testing.free_port import free_port
-from libs.testing.real_haproxy import RealHaproxy
+from libs.testing.real_haproxy import RealHaproxy, edge_config
 
 CHAT = "/v1/chat/completions"
 BODY_BYTES_MAX = 8 * 1024 * 1024
@@ -24,12 +23,8 @@ BODY_BYTES_MAX = 8 * 1024 * 1024
 @pytest.fixture
 def config(folder: Path) -> EdgeConfig:
     """Take bodies of 8 MiB, two at once, and be impatient."""
-    return EdgeConfig(
-        admin_socket=folder / "admin.sock",
-        span_socket=folder / "span.sock",
-        host="127.0.0.1",
-        port=free_port(),
-        stats_port=None,
+    return replace(
+        edge_config(folder),
         queue_timeout_s=3,
         body_timeout_s=2,
         large_bodies_max=2,

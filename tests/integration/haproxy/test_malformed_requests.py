@@ -10,7 +10,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import AsyncExitStack, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from hypothesis import HealthCheck, Phase, given, settings
@@ -18,11 +18,10 @@ from hypothesis import strategies as st
 from opentelemetry.trace import NoOpTracer
 
 from libs.haproxy.commands import ServerSpec
-from libs.haproxy.config import Balance, EdgeConfig, PoolConfig
+from libs.haproxy.config import Balance, PoolConfig
 from libs.testing.asgi import EchoApp
-from libs.testing.free_port import free_port
 from libs.testing.malformed_requests import FLAWS, GOOD, NOISE_BYTES_MAX, malformed
-from libs.testing.real_haproxy import RealHaproxy, real_haproxy
+from libs.testing.real_haproxy import RealHaproxy, edge_config, real_haproxy
 from services.replica.adapters.http.door import HttpDoor
 from services.replica.adapters.http.middleware import ReplicaMiddleware
 from services.replica.adapters.http.server import ReplicaPort
@@ -109,12 +108,8 @@ async def edge_on(stack: AsyncExitStack, folder: Path, app: EchoApp) -> RealHapr
     layer = ReplicaMiddleware(app, door=HttpDoor(), tracer=NoOpTracer())
     await stack.enter_async_context(port.serving(layer, server_name="r0.aa"))
     server = ServerSpec(name="r.aa", number=101, address=str(port.endpoint), weight=16, maxconn=256)
-    config = EdgeConfig(
-        admin_socket=folder / "admin.sock",
-        span_socket=folder / "span.sock",
-        host="127.0.0.1",
-        port=free_port(),
-        stats_port=None,
+    config = replace(
+        edge_config(folder),
         queue_timeout_s=5,
         request_timeout_s=TIME_LIMIT_S,
         client_timeout_s=TIME_LIMIT_S,

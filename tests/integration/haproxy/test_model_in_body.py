@@ -12,10 +12,9 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from libs.haproxy.commands import ServerSpec
-from libs.haproxy.config import Balance, EdgeConfig, PoolConfig
+from libs.haproxy.config import Balance, PoolConfig
 from libs.testing.fake_replica import FakeReplica, fake_replica
-from libs.testing.free_port import free_port
-from libs.testing.real_haproxy import real_haproxy
+from libs.testing.real_haproxy import edge_config, real_haproxy
 
 NAMES = ("m", "other", "org/model")
 WORDS = st.sampled_from(
@@ -48,13 +47,7 @@ REQUESTS = requests()
 async def edge_on(stack: AsyncExitStack, folder: Path) -> tuple[FakeReplica, httpx.AsyncClient]:
     """Run HAProxy before one replica, which has every name."""
     replica = await stack.enter_async_context(fake_replica())
-    config = EdgeConfig(
-        admin_socket=folder / "admin.sock",
-        span_socket=folder / "span.sock",
-        host="127.0.0.1",
-        port=free_port(),
-        stats_port=None,
-    )
+    config = edge_config(folder)
     server = ServerSpec(
         name="r.aa", number=101, address=str(replica.endpoint), weight=16, maxconn=8
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import httpx
@@ -14,12 +15,11 @@ from libs.contracts.tenant import key_hash
 from libs.haproxy.client import HaproxyClient
 from libs.haproxy.codec import Ok
 from libs.haproxy.commands import ServerSpec, ShowStat
-from libs.haproxy.config import Balance, EdgeConfig, PoolConfig
+from libs.haproxy.config import Balance, PoolConfig
 from libs.haproxy.tables import parse_stat
 from libs.testing.eventually import eventually
 from libs.testing.fake_replica import FakeReplica, Script
-from libs.testing.free_port import free_port
-from libs.testing.real_haproxy import RealHaproxy, real_haproxy
+from libs.testing.real_haproxy import RealHaproxy, edge_config, real_haproxy
 
 CHAT = "/v1/chat/completions"
 KEYS_ONLY = ("access", "keys")
@@ -50,12 +50,8 @@ def as_(name: str) -> dict[str, str]:
 @pytest.fixture
 async def edge(folder: Path, replica: FakeReplica) -> AsyncIterator[RealHaproxy]:
     """Run HAProxy with tenants; `m` has one replica, `one` has it too, one request at a time."""
-    config = EdgeConfig(
-        admin_socket=folder / "admin.sock",
-        span_socket=folder / "span.sock",
-        host="127.0.0.1",
-        port=free_port(),
-        stats_port=None,
+    config = replace(
+        edge_config(folder),
         queue_timeout_s=2,
     )
     pools = tuple(

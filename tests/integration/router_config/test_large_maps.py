@@ -17,10 +17,9 @@ import pytest
 from libs.contracts.ids import ModelName
 from libs.haproxy.client import HaproxyClient
 from libs.haproxy.commands import DelMapEntry, ShowMap, ShowMaps
-from libs.haproxy.config import MODELS_MAP, EdgeConfig
+from libs.haproxy.config import MODELS_MAP
 from libs.haproxy.tables import MapInfo, parse_map, parse_maps
-from libs.testing.free_port import free_port
-from libs.testing.real_haproxy import real_haproxy, short_folder
+from libs.testing.real_haproxy import edge_config, real_haproxy, short_folder
 from services.router_config.adapters.haproxy.codec import EDITS_MAX, pool_configs
 from services.router_config.adapters.haproxy.edge import HaproxyEdge
 from services.router_config.adapters.haproxy.files import StateFiles
@@ -42,13 +41,7 @@ Names = dict[str, Route]
 async def client() -> AsyncIterator[HaproxyClient]:
     """Run a HAProxy without servers."""
     with short_folder() as folder:
-        config = EdgeConfig(
-            admin_socket=folder / "admin.sock",
-            span_socket=folder / "span.sock",
-            host="127.0.0.1",
-            port=free_port(),
-            stats_port=None,
-        )
+        config = edge_config(folder)
         async with real_haproxy(config, pool_configs((), pools_per_kind=2)):
             yield HaproxyClient(config.admin_socket, timeout_s=10)
 

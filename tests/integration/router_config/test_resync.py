@@ -23,9 +23,7 @@ from libs.contracts.ids import ModelName
 from libs.contracts.lease import Endpoint, ReplicaLease
 from libs.contracts.model_spec import RoutingPolicy, RoutingSpec
 from libs.haproxy.client import HaproxyClient
-from libs.haproxy.config import EdgeConfig
-from libs.testing.free_port import free_port
-from libs.testing.real_haproxy import real_haproxy, short_folder
+from libs.testing.real_haproxy import edge_config, real_haproxy, short_folder
 from libs.testing.records import a_lease, a_model
 from services.router_config.adapters.haproxy.codec import pool_configs
 from services.router_config.adapters.haproxy.edge import HaproxyEdge
@@ -164,13 +162,7 @@ class Bench:
 def bench() -> Iterator[Bench]:
     """Run one HAProxy for all examples; every one leaves it settled."""
     with short_folder() as folder, asyncio.Runner() as runner:
-        config = EdgeConfig(
-            admin_socket=folder / "admin.sock",
-            span_socket=folder / "span.sock",
-            host="127.0.0.1",
-            port=free_port(),
-            stats_port=None,
-        )
+        config = edge_config(folder)
         running = real_haproxy(config, pool_configs((), pools_per_kind=POOLS))
         runner.run(running.__aenter__())
         try:
