@@ -124,10 +124,8 @@ def _changed(
 
 
 def _differs(app: Application, found: ObservedApplication | None) -> bool:
-    if found is None:
+    if found is None or found.status == DELETING:
         return app.target > 0
-    if found.status == DELETING and app.target == 0:
-        return False
     same_start = found.import_path == app.import_path and found.spec == app.spec
     return not (same_start and found.scaled_from_outside)
 

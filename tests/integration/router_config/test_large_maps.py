@@ -20,10 +20,13 @@ from libs.haproxy.commands import DelMapEntry, ShowMap, ShowMaps
 from libs.haproxy.config import MODELS_MAP
 from libs.haproxy.tables import MapInfo, parse_map, parse_maps
 from libs.testing.real_haproxy import edge_config, real_haproxy, short_folder
-from services.router_config.adapters.haproxy.codec import EDITS_MAX, pool_configs
+from services.router_config.adapters.haproxy.codec import (
+    EDITS_MAX,
+    REPLACED_NAMES_MAX,
+    pool_configs,
+)
 from services.router_config.adapters.haproxy.edge import HaproxyEdge
 from services.router_config.adapters.haproxy.files import StateFiles
-from services.router_config.adapters.haproxy.maps import REPLACED_NAMES_MAX
 from services.router_config.domain.model import PoolName, Route, Routes
 from services.router_config.domain.plan import Publish
 from services.router_config.ports import Done, Refused, SavedRouting

@@ -79,13 +79,18 @@ def test_planning_on_the_applied_plan_gives_nothing(
 def test_the_applied_plan_is_what_was_desired(
     desired: list[Application], observed: list[ObservedApplication]
 ) -> None:
-    """Every model with a target runs with it, and nothing else runs."""
+    """Every model with a target runs with it, and nothing else runs.
+
+    Where Serve does not say yet how many replicas there are to be, nothing is scaled.
+    """
     once = applied(observed, plan(desired, observed))
     twice = applied(once, plan(desired, once))
 
-    running = {app.name: app.target for app in twice if app.target and app.status != DELETING}
+    there = {app.name: app.target for app in twice if app.status != DELETING and app.target != 0}
+    unsaid = {name for name, target in there.items() if target is None}
 
-    assert running == {app.name: app.target for app in desired if app.target}
+    wanted = {app.name: app.target for app in desired if app.target or app.name in unsaid}
+    assert there == {name: None if name in unsaid else count for name, count in wanted.items()}
 
 
 @given(desired=desired_sets(), observed=observed_sets(), data=st.data())

@@ -39,6 +39,9 @@ from services.router_config.ports import PoolDemand
 
 Entries = tuple[tuple[str, str], ...]
 
+REPLACED_NAMES_MAX: Final = 5_000
+"""So many names are replaced within some 20 ms, whatever differs."""
+
 EDITS_MAX: Final = 16
 """Names that are changed one by one: among 100,000 each keeps HAProxy's thread for up to 5 ms."""
 

@@ -24,6 +24,7 @@ from libs.telemetry.logging import get_logger
 from services.router_config.adapters.haproxy.access_codec import access_entries, read_access
 from services.router_config.adapters.haproxy.codec import (
     EDITS_MAX,
+    REPLACED_NAMES_MAX,
     edited_map,
     listing_entries,
     pool_configs,
@@ -117,7 +118,7 @@ class StateFiles:
     def _routes_text(self, routes: Routes, before: SavedRouting | None) -> str:
         """Render routes; where few of many names differ, by changing what was written before."""
         text = self._written.get(MODELS_MAP)
-        if before is not None and text is not None:
+        if before is not None and text is not None and len(routes) > REPLACED_NAMES_MAX:
             changes = route_changes(before.routes, routes, at_most=EDITS_MAX)
             if changes is not None:
                 return edited_map(text, before.routes, changes)

@@ -22,6 +22,7 @@ from services.router_config.adapters.haproxy.access_codec import (
 )
 from services.router_config.adapters.haproxy.codec import (
     EDITS_MAX,
+    REPLACED_NAMES_MAX,
     Entries,
     ReadRoutes,
     listing_entries,
@@ -36,9 +37,6 @@ from services.router_config.ports import Done, Outcome, Refused
 
 MAP_REREAD_S: Final = 30.0
 """`set map` by hand changes no version, so a map is read whole this often in any case."""
-
-REPLACED_NAMES_MAX: Final = 5_000
-"""So many names are replaced within some 20 ms, whatever differs."""
 
 _MAPS: Final = (MODELS_MAP, LISTING_MAP, TENANTS_MAP)
 _NO_ROUTES: Final = ReadRoutes(routes=Routes(), foreign=False)
