@@ -241,19 +241,30 @@ def _naming(
     strangers = pools.keys() - {spec.name for spec in known.models or ()}
     if not strangers:
         return declared
-    kept = {
-        text: Route(pool=pools[route.model], model=route.model)
-        for route, names in observed.routes.by_route.items()
-        if route.model in strangers
-        for text in names
-    }
-    routes = {**kept, **declared.routes}
-    lost = sorted(text for text, route in kept.items() if routes[text] != route)
+    by_route = dict(declared.routes.by_route)
+    lost: list[str] = []
+    for route, names in observed.routes.by_route.items():
+        if route.model in strangers:
+            mine = Route(pool=pools[route.model], model=route.model)
+            taken = _taken(names, declared.routes, mine=mine)
+            lost.extend(f"{text}:{route.model}" for text in taken)
+            by_route[mine] = _joined(names - taken if taken else names, by_route.get(mine))
     return _Naming(
-        routes=Routes.of(routes),
-        conflicts=(*declared.conflicts, *(f"{text}:{kept[text].model}" for text in lost)),
+        routes=Routes(by_route),
+        conflicts=(*declared.conflicts, *sorted(lost)),
         adapters=declared.adapters,
     )
+
+
+def _taken(names: frozenset[str], by: Routes, *, mine: Route) -> frozenset[str]:
+    """Return the names that lead elsewhere by now."""
+    others = (theirs for route, theirs in by.by_route.items() if route != mine)
+    return frozenset().union(*(names & theirs for theirs in others))
+
+
+def _joined(names: frozenset[str], more: frozenset[str] | None) -> frozenset[str]:
+    """Join two sets; the first one itself where it holds the other."""
+    return names if more is None or more <= names else names | more
 
 
 @lru_cache(maxsize=4)
