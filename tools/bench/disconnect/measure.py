@@ -19,9 +19,8 @@ from libs.contracts.ids import ModelName
 from libs.contracts.model_spec import Device, EngineSpec, ModelSpec, SimulationSpec
 from libs.errors import PeerUnreachableError, UsageError
 from libs.haproxy.commands import ServerSpec
-from libs.haproxy.config import Balance, EdgeConfig, PoolConfig
-from libs.testing.free_port import free_port
-from libs.testing.real_haproxy import real_haproxy, short_folder
+from libs.haproxy.config import Balance, PoolConfig
+from libs.testing.real_haproxy import edge_config, real_haproxy, short_folder
 from libs.testing.simulated_server import SimulatedServer, simulated_server
 from libs.testing.tiny_model import words, write_tiny_model
 
@@ -109,7 +108,7 @@ async def _trials(
     found: list[float] = []
     running = 0
     with short_folder() as folder:
-        config = _config(folder)
+        config = edge_config(folder)
         async with real_haproxy(config, (_pool(server),), routes=((MODEL, "lc0:simulated"),)):
             for number in range(plan.trials + 1):
                 tell(f"client {number} of {plan.trials}" if number else "warming up")
@@ -165,16 +164,6 @@ def _request(number: int) -> bytes:
     body = json.dumps(asked).encode()
     head = f"POST /v1/completions HTTP/1.1\r\nhost: edge\r\ncontent-length: {len(body)}\r\n"
     return head.encode() + b"content-type: application/json\r\n\r\n" + body
-
-
-def _config(folder: Path) -> EdgeConfig:
-    return EdgeConfig(
-        admin_socket=folder / "admin.sock",
-        span_socket=folder / "span.sock",
-        host="127.0.0.1",
-        port=free_port(),
-        stats_port=None,
-    )
 
 
 def _pool(server: SimulatedServer) -> PoolConfig:
