@@ -49,8 +49,12 @@ _SAID: Final[Mapping[type, str]] = {
 }
 """What HAProxy says on success; about every other command it says nothing."""
 
-_ESCAPED: Final = re.compile(r"[\\; \t]")
-"""What would end a word or a command."""
+_WORD: Final = re.compile(r"[A-Za-z0-9._:/@+-]+")
+"""What means nothing but itself in a command line. A line that ends with `<<` makes HAProxy wait
+for more, a semicolon begins another command.
+
+Source: HAProxy 2.8 management guide, section 9.3.
+"""
 
 _PREPARED: Final = re.compile(r"New version created: (\d+)")
 
@@ -208,14 +212,15 @@ def _render_edit(command: MapEdit) -> str:
             assert_never(command)
 
 
-def _word(text: str) -> str:
-    """Write one word of a command line; a line ends a command, whatever stands before it.
+def is_word(text: str) -> bool:
+    """Whether a text can stand in a command line as it is; others need a payload."""
+    return _WORD.fullmatch(text) is not None
 
-    Source: HAProxy 2.8 management guide, section 9.3, on escaping.
-    """
-    if not text or text == "<<" or "\n" in text:
+
+def _word(text: str) -> str:
+    if not is_word(text):
         raise ValueError(f"{text[:40]!r} cannot stand in a command line")
-    return _ESCAPED.sub(r"\\\g<0>", text)
+    return text
 
 
 def _render_certificate(command: CertificateCommand) -> str:

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import asyncio
-import re
 import shlex
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
@@ -27,7 +26,6 @@ _ADMIN_BITS: Final = {"ready": 0, "maint": 1, "drain": 8}
 _CHECK_CONFIGURED: Final = 2
 _CHECK_ENABLED: Final = 4
 _WEIGHT_MAX: Final = 256
-_SEMICOLON: Final = re.compile(r"(?<!\\);")
 
 
 @dataclass(slots=True, kw_only=True)
@@ -83,7 +81,7 @@ class FakeHaproxy:
         line, _, payload = text.partition("\n")
         if payload:
             return self._run(line, payload)
-        return "".join(self._run(command, "") for command in _SEMICOLON.split(line))
+        return "".join(self._run(command, "") for command in line.split(";"))
 
     def _run(self, line: str, payload: str) -> str:
         words = shlex.split(line.replace("<<", ""))

@@ -68,7 +68,7 @@ def varied(before: Names, *, seed: int) -> Names:
     picked = chance.sample(sorted(before), 10)
     after = {name: route for name, route in before.items() if name not in picked[:5]}
     after |= dict.fromkeys(picked[5 : 5 + chance.randint(0, 5)], chance.choice(ROUTES))
-    return after | {f"new;{seed}-{index}": ROUTES[1] for index in range(chance.randint(0, 5))}
+    return after | {f"new/{seed}-{index}": ROUTES[1] for index in range(chance.randint(0, 5))}
 
 
 async def publish(edge: HaproxyEdge, routes: Names) -> None:
@@ -128,6 +128,19 @@ async def test_many_names_or_a_small_map_are_replaced_in_one_commit(
 
     assert (await info(client)).version > version
     assert await shown(client) == written(names(after))
+
+
+async def test_names_that_a_command_could_not_carry_are_replaced_with_the_others(
+    client: HaproxyClient, edge: HaproxyEdge
+) -> None:
+    """An alias may end with what makes HAProxy wait for a payload; nobody waits."""
+    odd = {"a<<": ROUTES[0], "b;c": ROUTES[0], "größe": ROUTES[1]}
+    await publish(edge, names(MANY))
+
+    for wanted in (names(MANY) | odd, names(MANY)):
+        await publish(edge, wanted)
+
+        assert await shown(client) == written(wanted)
 
 
 async def test_another_reader_finds_what_was_changed_in_place(

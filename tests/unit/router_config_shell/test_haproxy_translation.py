@@ -106,24 +106,31 @@ def test_the_listing_has_one_key_or_none() -> None:
 def test_single_names_are_added_set_and_deleted(an_edge: Edge) -> None:
     """New ones, moved ones, gone ones, in this order."""
     before = an_edge(routes={"m": ("lc0", "m"), "old": ("lc0", "m")}).routes
-    after = an_edge(routes={"m": ("px0", "m"), "a;b": ("px0", "m")}).routes
+    after = an_edge(routes={"m": ("px0", "m"), "a/b": ("px0", "m")}).routes
 
     changes = route_changes(before, after, at_most=3)
 
     assert changes is not None
     edits = route_edits(changes)
+    assert edits is not None
     assert [render(edit) for edit in edits] == [
-        "add map models.map a\\;b px0:m\n",
+        "add map models.map a/b px0:m\n",
         "set map models.map m px0:m\n",
         "del map models.map old\n",
     ]
 
 
-def test_a_word_that_would_end_the_command_is_no_name() -> None:
-    """Nothing that is checked at the edge looks like that."""
-    for key in ("", "<<", "a\nshow map"):
-        with pytest.raises(ValueError, match="command line"):
-            render(DelMapEntry(file="models.map", key=key))
+@pytest.mark.parametrize("name", ["", "<<", "a<<", "a;b", "a b", "a\\", "a\nshow map", "größe"])
+def test_a_name_that_could_mean_more_than_itself_is_in_no_command(an_edge: Edge, name: str) -> None:
+    """HAProxy would wait for a payload, or take a part of it for a command: the map goes whole."""
+    changes = route_changes(
+        an_edge().routes, an_edge(routes={name: ("lc0", "m")}).routes, at_most=1
+    )
+
+    assert changes is not None
+    assert route_edits(changes) is None
+    with pytest.raises(ValueError, match="command line"):
+        render(DelMapEntry(file="models.map", key=name))
 
 
 def test_both_tables_make_one_server() -> None:

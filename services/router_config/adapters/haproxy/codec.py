@@ -11,6 +11,7 @@ from typing import Final, assert_never
 from libs.contracts.ids import ModelName
 from libs.contracts.lease import Endpoint
 from libs.haproxy import commands as ha
+from libs.haproxy.codec import is_word
 from libs.haproxy.config import LISTING_KEY, MODELS_MAP, Balance, PoolConfig
 from libs.haproxy.tables import ServerState, Stat
 from services.router_config.domain.model import (
@@ -122,8 +123,13 @@ def route_entries(routes: Routes) -> Entries:
     return tuple([(name, values[name]) for name in sorted(values)])
 
 
-def route_edits(changes: RouteChanges) -> tuple[ha.MapEdit, ...]:
-    """Return the commands that change single names of the map of routes."""
+def route_edits(changes: RouteChanges) -> tuple[ha.MapEdit, ...] | None:
+    """Return the commands that change single names of the map of routes.
+
+    None where a name cannot stand in a command; a whole map goes as a payload, which takes it.
+    """
+    if not all(is_word(name) for name in (*changes.new, *changes.moved, *changes.gone)):
+        return None
     file = MODELS_MAP
     return (
         *(ha.AddMapEntry(file=file, key=k, value=_value(r)) for k, r in changes.new.items()),
