@@ -96,8 +96,9 @@ class ClosedSender:
                 await self._over.wait()
 
     async def _client(self) -> None:
+        """Send one request after the other; the clock ends it too, for timers may be late."""
         intended_s = 0.0
-        while not self._over.is_set():
+        while not self._over.is_set() and intended_s < self.extent.window_end_s:
             if self._is_spent():
                 self._over.set()
                 return
