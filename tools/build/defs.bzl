@@ -64,7 +64,7 @@ def pytest_test(
     tests = [src for src in srcs if src.split("/")[-1].split(":")[-1].startswith("test_")]
     if not tests:
         fail("%s: no test_*.py among srcs" % name)
-    packages = ["pytest", "pytest-asyncio", "pytest-timeout"] + pypi
+    packages = ["hypothesis", "pytest", "pytest-asyncio", "pytest-timeout"] + pypi
     everything = all_requirements if whole_programs else []
     py_test(
         name = name,

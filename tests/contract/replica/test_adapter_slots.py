@@ -5,12 +5,7 @@ vLLM runs in a process of its own, on the device that only takes time.
 
 from __future__ import annotations
 
-import asyncio
-import json
-import os
-import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Protocol
 
@@ -20,15 +15,11 @@ import pytest_asyncio
 from libs.contracts.model_spec import AdapterSpec
 from libs.errors import ControlPlaneError, TerminalError
 from libs.testing.fake_slots import FakeSlots
+from libs.testing.json_program import JsonProgram
 from libs.testing.lora_adapter import write_adapter_config
-from libs.testing.tiny_model import write_tiny_model
 from services.replica.ports import AdapterSlots
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
-
-PROGRAM = Path(__file__).with_name("vllm_program.py")
-ROOT = Path(__file__).absolute().parents[3]
-ANSWER_TIMEOUT_S = 180.0
+pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 
 class Subject(Protocol):
@@ -57,11 +48,11 @@ class FakeSubject:
 class VllmSubject:
     """vLLM behind a pipe; it is its own slots. `serve` is sent with the next order."""
 
-    def __init__(self, program: asyncio.subprocess.Process, room: int) -> None:
+    def __init__(self, program: JsonProgram) -> None:
         """Take a program that runs."""
         self._program = program
         self._unsent: list[dict[str, object]] = []
-        self.room = room
+        self.room = int(str(program.hello["room"]))
         self.slots: AdapterSlots = self
 
     async def load(self, adapter: AdapterSpec) -> int:
@@ -88,60 +79,18 @@ class VllmSubject:
 
     async def _order(self, **order: object) -> dict[str, object]:
         for each in self._unsent:
-            await exchange(self._program, each)
+            await self._program.order(**each)
         self._unsent.clear()
-        return await exchange(self._program, order)
+        return await self._program.order(**order)
 
 
-async def exchange(
-    program: asyncio.subprocess.Process, order: dict[str, object] | None = None
-) -> dict[str, object]:
-    """Send an order, if any, and read the next answer."""
-    assert program.stdin is not None
-    assert program.stdout is not None
-    if order is not None:
-        program.stdin.write(f"{json.dumps(order)}\n".encode())
-    async with asyncio.timeout(ANSWER_TIMEOUT_S):
-        line = await program.stdout.readline()
-    found: dict[str, object] = json.loads(line or b'{"error": "the program ended"}')
-    return found
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module", params=["fake", "vllm"])
-async def subject(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> AsyncIterator[Subject]:
+@pytest_asyncio.fixture(scope="session", loop_scope="session", params=["fake", "vllm"])
+async def subject(request: pytest.FixtureRequest, vllm: JsonProgram) -> AsyncIterator[Subject]:
     """Offer the fake first, then the real one; each lives for the whole suite."""
     if request.param == "fake":
         yield FakeSubject()
-        return
-    async with vllm(write_tiny_model(tmp_path_factory.mktemp("tiny"))) as made:
-        yield made
-
-
-@asynccontextmanager
-async def vllm(folder: Path) -> AsyncIterator[VllmSubject]:
-    """Run the program; its log is in the folder."""
-    paths = [str(ROOT), *(path for path in sys.path if path)]
-    with (folder / "program.log").open("wb") as log:
-        program = await asyncio.create_subprocess_exec(
-            sys.executable,
-            str(PROGRAM),
-            str(folder),
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(dict.fromkeys(paths))},
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=log,
-        )
-    try:
-        found = await exchange(program)
-        assert "room" in found, (folder / "program.log").read_text(errors="replace")[-5000:]
-        yield VllmSubject(program, int(str(found["room"])))
-    finally:
-        assert program.stdin is not None
-        program.stdin.close()
-        async with asyncio.timeout(60):
-            await program.wait()
+    else:
+        yield VllmSubject(vllm)
 
 
 def adapter(folder: Path, name: str) -> AdapterSpec:

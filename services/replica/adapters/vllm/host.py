@@ -27,6 +27,7 @@ from libs.engine.version import SLUICE_VERSION
 from libs.telemetry.logging import get_logger
 from libs.telemetry.settings import otel_environment
 from libs.telemetry.tracing import otlp_target
+from services.replica.adapters.vllm import chunk_writer
 from services.replica.adapters.vllm.lora_slots import LoraSlots
 from services.replica.domain.load import Load, StepSample
 from services.replica.domain.statements import EngineFacts
@@ -219,6 +220,7 @@ async def _application(llm: AsyncLLM, arguments: Namespace) -> Any:  # noqa: ANN
     tasks = await llm.get_supported_tasks()
     app = build_app(arguments, tasks, llm.model_config)
     await init_app_state(llm, app.state, arguments, tasks)
+    chunk_writer.install(app.state)
     return app
 
 
