@@ -4,13 +4,22 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic_core import to_json
 
-from services.replica.adapters.vllm.chunk_writer import CHAT, COMPLETION, Kind, form_of, written
+from services.replica.adapters.vllm.chunk_writer import (
+    CHAT,
+    COMPLETION,
+    ChatStreams,
+    Kind,
+    form_of,
+    install,
+    written,
+)
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
 
@@ -162,3 +171,14 @@ def test_a_form_is_taken_from_the_chunk_of_its_own_text_only() -> None:
     assert form.filled("b") == b'data: {"delta":{"content":"b"},"end":null}\n\n'
     assert form_of(chunk, key='"content":', text="b") is None
     assert form_of(chunk.replace('"a"', '""'), key='"content":', text="") is None
+
+
+def test_an_application_that_only_embeds_is_left_as_it_is() -> None:
+    """It has no handlers for texts, or None in their place."""
+    embeds, chats = SimpleNamespace(), SimpleNamespace(chat_completion_stream_generator=print)
+
+    install(embeds)
+    install(SimpleNamespace(openai_serving_chat=chats, openai_serving_completion=None))
+
+    assert vars(embeds) == {}
+    assert isinstance(chats.chat_completion_stream_generator, ChatStreams)

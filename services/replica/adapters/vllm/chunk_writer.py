@@ -35,9 +35,9 @@ def install(state: Any) -> None:  # noqa: ANN401 - Starlette's `State` takes any
 
     An application without one of the handlers (an embedding model's) is left as it is.
     """
-    if (chat := state.openai_serving_chat) is not None:
+    if (chat := getattr(state, "openai_serving_chat", None)) is not None:
         chat.chat_completion_stream_generator = ChatStreams(chat)
-    if (completion := state.openai_serving_completion) is not None:
+    if (completion := getattr(state, "openai_serving_completion", None)) is not None:
         completion.completion_stream_generator = CompletionStreams(completion)
 
 
