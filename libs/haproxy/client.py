@@ -15,6 +15,8 @@ from libs.haproxy.codec import (
     Ok,
     Rejected,
     Reply,
+    broken_off,
+    is_whole,
     map_chunks,
     parse_replies,
     parse_reply,
@@ -52,9 +54,12 @@ class HaproxyClient:
         """Ask, and return HAProxy's text.
 
         Raises:
-            PeerUnreachableError: HAProxy is not there, too slow, or says too much.
+            PeerUnreachableError: HAProxy is not there, too slow, says too much, or ended meanwhile.
         """
-        return await self._exchange(render(query))
+        text = await self._exchange(render(query))
+        if not is_whole(text):
+            raise broken_off(text)
+        return text
 
     async def query_all(self, queries: Sequence[Query]) -> list[str]:
         """Ask several things in one line, in their order.
@@ -63,8 +68,7 @@ class HaproxyClient:
             PeerUnreachableError: as for `query`.
             UnreadableReplyError: the answers cannot be told apart.
         """
-        text = await self._exchange(render_all(queries))
-        return split_answers(text, count=len(queries))
+        return split_answers(await self._exchange(render_all(queries)), count=len(queries))
 
     async def execute_all(self, commands: Sequence[ServerCommand | MapEdit]) -> Reply:
         """Send several commands in one line; one that is refused does not stop the others.

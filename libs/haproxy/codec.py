@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, assert_never
 
+from libs.errors import PeerUnreachableError
 from libs.haproxy.commands import (
     AbortCertificate,
     AddMapEntry,
@@ -110,16 +111,32 @@ def parse_replies(commands: Sequence[ServerCommand | MapEdit], text: str) -> Rep
     return Ok() if said == expected else Rejected(text=" ".join(said))
 
 
+def is_whole(text: str) -> bool:
+    """Whether an answer has come to its end: HAProxy ends each with an empty line.
+
+    It breaks off where HAProxy ends meanwhile, and what is left of it may look like less to show.
+    """
+    return text == "\n" or text.endswith("\n\n")
+
+
 def split_answers(text: str, *, count: int) -> list[str]:
     """Split what HAProxy shows for several queries of one line; an empty line ends each.
 
     Raises:
-        UnreadableReplyError: there are not as many answers as there were queries.
+        PeerUnreachableError: it broke off, or there are fewer answers: HAProxy ended meanwhile.
+        UnreadableReplyError: there are more.
     """
     answers = [answer for answer in text.split("\n\n") if answer.strip()]
-    if len(answers) != count:
+    if not is_whole(text) or len(answers) < count:
+        raise broken_off(text)
+    if len(answers) > count:
         raise UnreadableReplyError(answers=len(answers), queries=count, text=text[:200])
     return answers
+
+
+def broken_off(text: str) -> PeerUnreachableError:
+    """Return the error for an answer that has not come to its end."""
+    return PeerUnreachableError("HAProxy's answer broke off", text=text[-200:])
 
 
 def parse_reply(command: ServerCommand | MapCommand | CertificateCommand, text: str) -> Reply:

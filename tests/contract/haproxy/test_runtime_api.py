@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
+from libs.errors import PeerUnreachableError
 from libs.haproxy.client import HaproxyClient
-from libs.haproxy.codec import Ok, Rejected
+from libs.haproxy.codec import Ok, Rejected, render_all, split_answers
 from libs.haproxy.commands import (
     AddMapEntry,
     AddServer,
@@ -347,3 +350,43 @@ async def test_several_queries_in_one_line_are_told_apart(haproxy: HaproxyClient
 async def test_an_idle_haproxy_holds_nothing_and_says_so(haproxy: HaproxyClient) -> None:
     """Which is another answer than none."""
     assert parse_holds(await haproxy.query(ShowHolds())) == {}
+
+
+LOOK = (ShowInfo(), ShowServersState(), ShowStat(), ShowMaps())
+
+
+async def test_an_answer_that_breaks_off_is_no_answer(haproxy: HaproxyClient, folder: Path) -> None:
+    """Wherever HAProxy ends meanwhile: half a table would look like servers that are gone."""
+    assert len(await haproxy.query_all(LOOK)) == len(LOOK)
+    text = (await said(folder / "admin.sock", render_all(LOOK))).decode()
+
+    for end in range(len(text)):
+        with pytest.raises(PeerUnreachableError):
+            split_answers(text[:end], count=len(LOOK))
+    assert len(split_answers(text, count=len(LOOK))) == len(LOOK)
+
+
+@pytest.mark.parametrize("answer", [b"", b"Name: HAProxy\nPid: 1\n", b"Name: HAProxy\n\n# pool\n"])
+async def test_a_haproxy_that_ends_while_it_answers_is_away(folder: Path, answer: bytes) -> None:
+    """For a client as for one that was not there: the next look tells."""
+
+    async def half(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readline()
+        writer.write(answer)
+        writer.close()
+
+    client = HaproxyClient(folder / "half.sock", timeout_s=5.0)
+    async with await asyncio.start_unix_server(half, str(folder / "half.sock")):
+        with pytest.raises(PeerUnreachableError):
+            await client.query(ShowInfo())
+        with pytest.raises(PeerUnreachableError):
+            await client.query_all(LOOK)
+
+
+async def said(socket: Path, line: str) -> bytes:
+    """Return all bytes of an answer."""
+    reader, writer = await asyncio.open_unix_connection(str(socket))
+    writer.write(line.encode())
+    found = await reader.read(-1)
+    writer.close()
+    return found
