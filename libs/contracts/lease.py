@@ -6,8 +6,10 @@ Only `ready` takes new requests. An expired lease means *unknown*, not *gone*.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from enum import StrEnum
+from pathlib import PurePosixPath
 from typing import Final, Literal
 
 from libs.contracts.ids import Incarnation, ModelName, ReplicaId
@@ -20,6 +22,18 @@ LEASE_REFRESH_S: Final = 1.0
 
 
 PORT_MAX: Final = 65_535
+
+UNIX_PATH_BYTES_MAX: Final = 107
+"""The longest path of a unix socket. Source: unix(7), `sun_path`, less its final zero byte."""
+
+_NOT_IN_PATHS: Final = re.compile(r"""[\s"'\\;#]""")
+
+
+class FrontEnd(StrEnum):
+    """Which of vLLM's front ends answers."""
+
+    RUST = "rust"
+    PYTHON = "python"
 
 
 class ReplicaState(StrEnum):
@@ -51,6 +65,34 @@ class Endpoint:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class UnixEndpoint:
+    """A unix socket on which a replica serves HTTP, on the edge's own machine.
+
+    Attributes:
+        path: absolute, at most 107 bytes, without white space, quotes, backslashes, `;` and `#`.
+    """
+
+    path: str
+
+    def __post_init__(self) -> None:
+        """Refuse paths that a socket or a line of HAProxy's configuration cannot hold."""
+        if not PurePosixPath(self.path).is_absolute() or _NOT_IN_PATHS.search(self.path):
+            message = f"socket path {self.path!r} must be absolute, without white space or quotes"
+            raise ValueError(message)
+        if len(self.path.encode()) > UNIX_PATH_BYTES_MAX:
+            message = f"socket path {self.path!r} is longer than {UNIX_PATH_BYTES_MAX} bytes"
+            raise ValueError(message)
+
+    def __str__(self) -> str:
+        """Render `unix@PATH`, as HAProxy writes addresses."""
+        return f"unix@{self.path}"
+
+
+Address = Endpoint | UnixEndpoint
+"""Where a replica serves HTTP."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Versions:
     """The software that a replica runs."""
 
@@ -72,7 +114,13 @@ class ReplicaLease:
     """One replica's present state, as it stands in the `replicas` bucket.
 
     Attributes:
-        address: where it serves HTTP; None while it has no port yet.
+        address: where its main front end serves HTTP; None while it has no port yet.
+        front_end: which front end `address` is; with RUST, vLLM's Python application on the same
+            engine core has an address of its own.
+        front_end_reason: why `front_end` is not RUST; empty when it is.
+        python_address: where vLLM's Python application serves HTTP; None where it is `address`.
+        rust_names: names of the model that the Rust front end answers to; every other name is
+            answered by the Python application alone.
         max_num_seqs: how many sequences the engine runs at once; the server's maxconn.
         executor: class name of vLLM's executor, such as `RayExecutorV2`.
         device: `cpu`, `cuda` or `simulated`.
@@ -87,7 +135,7 @@ class ReplicaLease:
     incarnation: Incarnation
     model: ModelName
     state: ReplicaState
-    address: Endpoint | None
+    address: Address | None
     max_num_seqs: int
     executor: str
     device: str
@@ -98,4 +146,8 @@ class ReplicaLease:
     adapters: tuple[str, ...] = ()
     adapter_troubles: tuple[AdapterTrouble, ...] = ()
     reason: str = ""
+    front_end: FrontEnd = FrontEnd.PYTHON
+    front_end_reason: str = ""
+    python_address: Address | None = None
+    rust_names: tuple[str, ...] = ()
     schema: Literal["replica.lease.v1"] = "replica.lease.v1"

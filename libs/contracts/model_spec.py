@@ -43,6 +43,18 @@ class RoutingPolicy(StrEnum):
     PREFIX = "prefix"
 
 
+class FrontEndChoice(StrEnum):
+    """Which of vLLM's front ends a replica should have.
+
+    AUTO takes Rust where its program is present and serves the model, and Python otherwise; RUST
+    fails the replica instead of falling back.
+    """
+
+    AUTO = "auto"
+    RUST = "rust"
+    PYTHON = "python"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineSpec:
     """The engine's own limits, handed to vLLM as they are.
@@ -56,6 +68,7 @@ class EngineSpec:
         max_loras: LoRA adapters that a replica can hold; 0 starts the engine without LoRA, since
             room and layers for adapters cost memory and time even while there is none.
         max_lora_rank: largest rank of an adapter, one of vLLM's own steps.
+        front_end: which front ends serve requests on the engine core.
     """
 
     max_model_len: int | None = None
@@ -65,6 +78,7 @@ class EngineSpec:
     kv_cache_gib: float = 1.0
     max_loras: int = 0
     max_lora_rank: int = 16
+    front_end: FrontEndChoice = FrontEndChoice.AUTO
 
     def __post_init__(self) -> None:
         """Refuse sizes that no engine has."""

@@ -12,6 +12,7 @@ from libs.contracts.model_spec import (
     AdapterSpec,
     Device,
     EngineSpec,
+    FrontEndChoice,
     ModelSpec,
     RoutingPolicy,
     RoutingSpec,
@@ -48,6 +49,7 @@ class _Engine(_Strict):
     kv_cache_gib: float = 1.0
     max_loras: int | None = None
     max_lora_rank: int = 16
+    front_end: FrontEndChoice = FrontEndChoice.AUTO
 
     def spec(self, *, has_adapters: bool) -> EngineSpec:
         loras = (MAX_LORAS if has_adapters else 0) if self.max_loras is None else self.max_loras

@@ -27,6 +27,9 @@ class ReplicaStatus:
     kv_cache_usage_ratio: float | None
     adapters: tuple[str, ...]
     reason: str
+    front_end: str
+    front_end_reason: str
+    rust_names: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -207,4 +210,7 @@ def _replica(lease: ReplicaLease, load: LoadReport | None) -> ReplicaStatus:
         kv_cache_usage_ratio=load.kv_cache_usage_ratio if load else None,
         adapters=lease.adapters,
         reason=lease.reason,
+        front_end=lease.front_end.value,
+        front_end_reason=lease.front_end_reason,
+        rust_names=lease.rust_names,
     )
