@@ -159,4 +159,6 @@ def load_report(who: Identity, load: Load, *, observed_at: float) -> LoadReport:
         ttft_p50_s=load.ttft_p50_s,
         tokens_per_s=load.tokens_per_s,
         observed_at=observed_at,
+        prefix_cache_hit_ratio=load.prefix_cache_hit_ratio,
+        lost_reports_count=load.lost_reports_count,
     )
