@@ -19,7 +19,7 @@ from libs.clock import Clock, SystemClock
 from libs.contracts.ids import EventId, Incarnation, ReplicaId
 from libs.contracts.model_spec import ModelSpec
 from libs.telemetry.settings import otel_environment
-from libs.telemetry.tracing import configure_tracing
+from libs.telemetry.tracing import ServiceTracerProvider, configure_tracing
 from services.replica.adapters.http.door import HttpDoor
 from services.replica.adapters.http.middleware import ReplicaMiddleware
 from services.replica.adapters.http.missing_routes import shape_missing_routes
@@ -62,9 +62,9 @@ class ReplicaHost:
                 try:
                     yield engine, ReplicaDoor(door, engine.rust)
                 finally:
-                    # Before the Python application, which gives its last requests some time.
+                    # Before the Python application, which gives its last requests some time too.
                     if engine.rust is not None:
-                        await engine.rust.kill()
+                        await engine.rust.cut()
 
 
 @asynccontextmanager
@@ -76,7 +76,8 @@ async def wired(
     who = _identity(spec, replica, clock)
     async with AsyncExitStack() as stack:
         bus = await stack.enter_async_context(connect(_bus_settings(settings, who), wait=False))
-        tracer = _tracer(settings, who, stack)
+        provider = _tracing(settings, who, stack)
+        tracer = provider.get_tracer("services.replica")
         launch = Launch(
             spec=spec,
             models_dir=settings.models_dir,
@@ -84,6 +85,7 @@ async def wired(
             tracer=tracer,
             rust_at=_socket(settings, who, "r", stack),
             python_at=_socket(settings, who, "p", stack),
+            record=provider.recorder("services.replica"),
             folder=_folder(stack),
             drain_timeout_s=settings.drain_deadline_s,
         )
@@ -122,7 +124,9 @@ def _bus_settings(settings: ReplicaSettings, who: Identity) -> BusSettings:
     return BusSettings(credentials=credentials, name=f"{SERVICE}-{server_name(who)}")
 
 
-def _tracer(settings: ReplicaSettings, who: Identity, stack: AsyncExitStack) -> Tracer:
+def _tracing(
+    settings: ReplicaSettings, who: Identity, stack: AsyncExitStack
+) -> ServiceTracerProvider:
     provider = configure_tracing(
         SERVICE,
         settings.traces_dir,
@@ -131,7 +135,7 @@ def _tracer(settings: ReplicaSettings, who: Identity, stack: AsyncExitStack) -> 
         ratio=settings.trace_ratio,
     )
     stack.callback(provider.shutdown)
-    return provider.get_tracer("services.replica")
+    return provider
 
 
 def _socket(

@@ -54,6 +54,7 @@ def launch(folder: Path, sockets: Path) -> Launch:
         tracer=trace.NoOpTracer(),
         rust_at=UnixSocket(sockets / "r.sock"),
         python_at=UnixSocket(sockets / "p.sock"),
+        record=None,
         folder=sockets,
         drain_timeout_s=5.0,
     )

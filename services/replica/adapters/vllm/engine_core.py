@@ -8,10 +8,15 @@ Source: vLLM 0.32, vllm/entrypoints/cli/serve.py, run_multi_api_server.
 
 from __future__ import annotations
 
+import threading
 from argparse import Namespace
 from dataclasses import dataclass
+from multiprocessing.connection import wait
 from typing import TYPE_CHECKING, Any, Final
 
+import zmq
+
+from libs.contracts.lease import FrontEnd
 from services.replica.adapters.vllm.rust_program import (
     RustPlan,
     RustProgram,
@@ -25,16 +30,30 @@ if TYPE_CHECKING:
     from vllm.v1.engine.async_llm import AsyncLLM
 
 CLIENTS: Final = 2
+RUST_CLIENT: Final = 0
 PYTHON_CLIENT: Final = 1
+
+FRONT_ENDS: Final = {RUST_CLIENT: FrontEnd.RUST, PYTHON_CLIENT: FrontEnd.PYTHON}
+"""Which front end an engine core with both knows by which number."""
+
+PYTHON_ALONE: Final = {0: FrontEnd.PYTHON}
+
+_ANNOUNCED_WITHIN_MS: Final = 1000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Started:
-    """A running engine core and its clients; `rust` is None where Python serves alone."""
+    """A running engine core and its clients; `rust` is None where Python serves alone.
+
+    Attributes:
+        listeners: what the engine core's messages come in on; vLLM removes them from the file
+            system as soon as nothing refers to them.
+    """
 
     llm: AsyncLLM
     executor: str
     rust: RustProgram | None = None
+    listeners: object = None
 
 
 def start_engine(config: VllmConfig, arguments: Namespace, plan: RustPlan | None) -> Started:
@@ -73,7 +92,8 @@ def _with_rust(config: Any, executor: Any, arguments: Namespace, plan: RustPlan)
             raise RustProgramError(died(code)) from exc
         raise
     _own(llm, engines)
-    return Started(llm=llm, executor=executor.__name__, rust=rust)
+    _announce_death(engines, listeners.addresses.outputs[RUST_CLIENT])
+    return Started(llm=llm, executor=executor.__name__, rust=rust, listeners=listeners)
 
 
 def _client(
@@ -110,3 +130,24 @@ def _own(llm: AsyncLLM, engines: object) -> None:
     core: Any = llm.engine_core
     core.resources.engine_manager = engines
     core.start_engine_core_monitor()
+
+
+def _announce_death(engines: Any, output_address: str) -> None:  # noqa: ANN401 - vLLM's CoreEngineProcManager
+    """Tell the Rust program when the engine core is gone, so that its streams end with an error.
+
+    An engine core that fails says so itself; one that is killed cannot.
+    """
+    arguments = ([core.sentinel for core in engines.processes], output_address)
+    threading.Thread(
+        target=_announce_after, args=arguments, name="sluice-engine-death", daemon=True
+    ).start()
+
+
+def _announce_after(sentinels: list[int], output_address: str) -> None:
+    from vllm.v1.engine.core import EngineCoreProc  # takes seconds, so it comes first
+
+    wait(sentinels)
+    with zmq.Context() as context, context.socket(zmq.PUSH) as push:
+        push.linger = _ANNOUNCED_WITHIN_MS
+        push.connect(output_address)
+        push.send(EngineCoreProc.ENGINE_CORE_DEAD)

@@ -11,12 +11,13 @@ import os
 import random
 import socket
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
+from libs.contracts.lease import FrontEnd
 from libs.telemetry.finished_span import FinishedSpan
 from libs.telemetry.logging import get_logger
 from services.replica.adapters.vllm.engine_spans import Engine, RequestSpans
@@ -48,6 +49,7 @@ class EngineReports:
         """Make the spans of an engine's requests; with None nothing records them."""
         self.socket_path = socket_path
         self.rejected_count = 0
+        self._engine = engine
         self._spans = RequestSpans(engine, new_id=_new_span_id)
         self._record = record
         self._gauge = LoadGauge(time.monotonic())
@@ -56,6 +58,11 @@ class EngineReports:
     def environment(self) -> dict[str, str]:
         """What to set before the engine core starts."""
         return {SOCKET_VARIABLE: str(self.socket_path)}
+
+    def serve_through(self, front_ends: Mapping[int, FrontEnd]) -> None:
+        """Say which front end has which client number, once that is known."""
+        engine = replace(self._engine, front_ends=front_ends)
+        self._spans = RequestSpans(engine, new_id=_new_span_id)
 
     def load(self) -> Load:
         """End the present slice of time and return the load over the window."""

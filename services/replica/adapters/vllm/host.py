@@ -9,10 +9,11 @@ from __future__ import annotations
 import asyncio
 import os
 from argparse import Namespace
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Final
 
 from opentelemetry.trace import Tracer
@@ -28,14 +29,21 @@ from libs.engine.version import SLUICE_VERSION
 from libs.telemetry.logging import get_logger
 from libs.telemetry.settings import otel_environment
 from libs.telemetry.tracing import otlp_target
-from services.replica.adapters.vllm.engine_core import CLIENTS, Started, start_engine
+from services.replica.adapters.vllm.engine_core import (
+    CLIENTS,
+    FRONT_ENDS,
+    PYTHON_ALONE,
+    Started,
+    start_engine,
+)
+from services.replica.adapters.vllm.engine_reports import EngineReports, Record, engine_reports
+from services.replica.adapters.vllm.engine_spans import Engine
 from services.replica.adapters.vllm.lora_slots import LoraSlots
 from services.replica.adapters.vllm.rust_program import (
     RustPlan,
     RustProgram,
     RustProgramError,
 )
-from services.replica.domain.load import Load, StepSample
 from services.replica.domain.statements import EngineFacts, FrontEnds
 from services.replica.sockets import FrontEndSocket
 
@@ -44,10 +52,8 @@ if TYPE_CHECKING:
     from vllm.entrypoints.openai.models.protocol import BaseModelPath
     from vllm.v1.engine.async_llm import AsyncLLM
 
-    from services.replica.adapters.vllm.load_logger import LoadGauge
 
 SHUTDOWN_TIMEOUT_S: Final = 5.0
-_IDLE: Final = StepSample(running=0, waiting=0, kv_cache_usage_ratio=0.0)
 
 _log = get_logger(__name__)
 
@@ -75,6 +81,7 @@ class Launch:
         models_dir: where the built-in model is.
         rust_at: where the Rust front end listens, if there is one.
         python_at: where the Python application listens.
+        record: exports finished spans of requests; None where spans go nowhere.
         folder: short and private to this replica, for what it writes while it runs.
         drain_timeout_s: how long the Rust front end finishes running requests when it is to end.
     """
@@ -85,6 +92,7 @@ class Launch:
     tracer: Tracer
     rust_at: FrontEndSocket
     python_at: FrontEndSocket
+    record: Record | None
     folder: Path
     drain_timeout_s: float
 
@@ -93,12 +101,12 @@ class VllmEngine:
     """A running engine core with its front ends, behind the replica's `Engine` port."""
 
     def __init__(
-        self, started: Started, gauge: LoadGauge, facts: EngineFacts, served: Served
+        self, started: Started, reports: EngineReports, facts: EngineFacts, served: Served
     ) -> None:
         """Wrap an engine that runs."""
         self._llm = started.llm
         self.rust = started.rust
-        self._gauge = gauge
+        self.load = reports.load
         self.facts = facts
         self.answer_to = served.names.answer_to
         self.slots = served.slots
@@ -108,15 +116,6 @@ class VllmEngine:
         if self._llm.errored:
             return "vLLM's engine died; its log says why"
         return self.rust.failure if self.rust else None
-
-    def load(self) -> Load:
-        """End the present slice of time and return the load over the window.
-
-        An engine without requests takes no steps and reports nothing: it is idle.
-        """
-        if self._llm.get_num_unfinished_requests() == 0:
-            self._gauge.add(_IDLE)
-        return self._gauge.read()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,28 +150,37 @@ async def running_engine(launch: Launch) -> AsyncIterator[tuple[VllmEngine, Any]
         RustProgramError: the spec asks for the Rust front end, and it does not serve this model.
     """
     arguments = await asyncio.to_thread(_prepare, launch)
-    started, reason = await _start(arguments, launch)
-    try:
-        from services.replica.adapters.vllm.load_logger import LoadGauge
+    known = Engine(model=launch.spec.name, front_ends=FRONT_ENDS)
+    async with engine_reports(launch.folder, known, launch.record) as reports:
+        _set_environment(reports.environment)
+        async with _engine(arguments, launch, reports) as running:
+            yield running
 
-        gauge = LoadGauge()
+
+@asynccontextmanager
+async def _engine(
+    arguments: Namespace, launch: Launch, reports: EngineReports
+) -> AsyncIterator[tuple[VllmEngine, Any]]:
+    started, reason = await _start(arguments, launch)
+    if started.rust is None:
+        reports.serve_through(PYTHON_ALONE)
+    try:
         facts = EngineFacts(
             executor=started.executor,
             versions=_versions(),
             front_ends=_front_ends(launch, started.rust, reason),
         )
         _log.info("engine_started", executor=facts.executor, front_end=facts.front_ends.main)
-        _install_tracing(started.llm, launch)
         app = await _application(started.llm, arguments)
         models = app.state.openai_serving_models
         served = Served(
             names=ServedNames(models.base_model_paths),
             slots=LoraSlots(started.llm, models, launch.spec),
         )
-        yield VllmEngine(started, gauge, facts, served), app
+        yield VllmEngine(started, reports, facts, served), app
     finally:
         if started.rust is not None:
-            await started.rust.kill()
+            await started.rust.cut()
         await asyncio.to_thread(started.llm.shutdown, SHUTDOWN_TIMEOUT_S)
 
 
@@ -199,7 +207,7 @@ async def _until_healthy(started: Started, rust: RustProgram | None) -> None:
     try:
         await rust.until_healthy()
     except RustProgramError:
-        await rust.kill()
+        await rust.cut()
         await asyncio.to_thread(started.llm.shutdown, SHUTDOWN_TIMEOUT_S)
         raise
 
@@ -242,12 +250,14 @@ def _front_ends(launch: Launch, rust: RustProgram | None, reason: str) -> FrontE
 def _prepare(launch: Launch) -> Namespace:
     source = resolve_source(launch.spec.source, models_dir=launch.models_dir)
     check_memory(launch.spec, source)
-    os.environ.update(  # tidy: allow environment - vLLM's processes inherit their settings
-        _environment(launch, source)
-    )
+    _set_environment(_environment(launch, source))
     return _parse(
         api_server_arguments(launch.spec, model=source.model, executor=launch.placement.executor)
     )
+
+
+def _set_environment(values: Mapping[str, str]) -> None:
+    os.environ.update(values)  # tidy: allow environment - vLLM's processes inherit their settings
 
 
 def _environment(launch: Launch, source: ModelSource) -> dict[str, str]:
@@ -309,13 +319,9 @@ async def _application(llm: AsyncLLM, arguments: Namespace) -> Any:  # noqa: ANN
     tasks = await llm.get_supported_tasks()
     app = build_app(arguments, tasks, llm.model_config)
     await init_app_state(llm, app.state, arguments, tasks)
+    # vLLM's handler of a dead engine ends this server; the replica's own service does that here.
+    app.state.server = SimpleNamespace(should_exit=False)
     return app
-
-
-def _install_tracing(llm: AsyncLLM, launch: Launch) -> None:
-    from services.replica.adapters.vllm.engine_span import install
-
-    install(llm, launch.tracer, model=launch.spec.name)
 
 
 def _versions() -> Versions:

@@ -31,6 +31,10 @@ if TYPE_CHECKING:
     from vllm.v1.utils import RustFrontendProcessManager
 
 HEALTHY_TIMEOUT_S: Final = 60.0
+
+CUT_AFTER_S: Final = 2.0
+"""How long streams that must end get to end with an error of their own."""
+
 _POLL_S: Final = 0.05
 _KILLED_WITHIN_S: Final = 5.0
 
@@ -120,8 +124,10 @@ class RustProgram:
         await asyncio.to_thread(self._process.join, timeout_s)
         return self.exit_code is not None
 
-    async def kill(self) -> None:
-        """End it at once, with every stream that it still has; ending it again changes nothing."""
+    async def cut(self) -> None:
+        """End it soon, with every stream that it still has; ending it again changes nothing."""
+        self.ask_to_end()
+        await self.ended(timeout_s=CUT_AFTER_S)
         await asyncio.to_thread(self.stop)
 
     def stop(self) -> None:
