@@ -139,9 +139,9 @@ frontend api from sluice
 <route>
     http-request set-var(txn.owner) var(txn.route),field(2,:) if traced
     use_backend answers unless METH_POST inference
-    use_backend %[var(txn.pool)] if { var(txn.pool) -m found }
     use_backend huge if huge
-    use_backend large
+    use_backend large if large
+<front_end>
 
 backend answers from sluice
     # Whoever may ask; the frontend has settled that.
@@ -180,8 +180,10 @@ frontend read from sluice
     http-request del-header x-sluice-body-model
     http-request del-header x-sluice-priority
     http-request wait-for-body time <request_timeout_s>s at-least <prefix_bytes>
+    http-request set-var(txn.unread) bool(true) if { req.hdr(x-sluice-front-end) -m found }
+    http-request del-header x-sluice-front-end
 <route>
-    use_backend %[var(txn.pool)]
+<front_end>
 
 defaults reader from sluice
     # How many pass at once bounds the body reader's memory.
@@ -211,6 +213,7 @@ MODEL: Final = r"""
         if { var(txn.tail) -m beg , }
     http-request set-var(txn.model) req.body,json_query('$.model')
         unless { var(txn.model) -m found }
+    http-request set-var(txn.unread) bool(true) if named or !{ var(txn.model) -m found }
     http-request set-var(txn.model) req.hdr(x-model) unless { var(txn.model) -m found }
 """
 
@@ -225,9 +228,21 @@ ROUTE: Final = r"""
 
     # The pool, and for prefix pools the key that keeps a conversation on one server.
     http-request set-var(txn.pool) var(txn.route),field(1,:)
+    http-request set-var(txn.front_ends) var(txn.route),field(3,:)
     http-request set-var(txn.affinity) req.hdr(x-session-id)
     http-request set-var(txn.affinity) req.body,bytes(0,<prefix_bytes>),xxh64,hex
         if { var(txn.pool) -m beg px } !{ var(txn.affinity) -m found }
+"""
+
+FRONT_END: Final = r"""
+    # Split names: the Rust front end gets only what it can serve, by path and by body. It reads the
+    # model from the body, so a body that was not looked at for it goes to Python.
+    use_backend %[var(txn.pool)]-py if { var(txn.front_ends) -m str python }
+    use_backend %[var(txn.pool)] unless { var(txn.front_ends) -m str split }
+    use_backend %[var(txn.pool)]-py if { var(txn.unread) -m found }
+    use_backend %[var(txn.pool)]-py unless { path <rust_paths> }
+    use_backend %[var(txn.pool)]-py if { req.body -m reg <needs_python> }
+    use_backend %[var(txn.pool)]
 """
 
 TENANTS: Final = """
@@ -283,6 +298,11 @@ LOG_FORMAT: Final = (
 )
 """One JSON object for each traced request; durations in ms, -1 for what was not
 reached. What a request was held for is part of `request_ms` too."""
+
+
+def quoted(text: str) -> str:
+    """Quote a word of the configuration, so that HAProxy reads every character as it is."""
+    return "'" + text.replace("'", "'\\''") + "'"
 
 
 def logical_lines(text: str) -> list[str]:

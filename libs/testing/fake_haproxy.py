@@ -63,7 +63,7 @@ class FakeMap:
 class FakeHaproxy:
     """The state of one HAProxy and what its admin socket answers."""
 
-    pools: tuple[str, ...] = ("lc0", "lc1", "px0")
+    pools: tuple[str, ...] = ("lc0", "lc0-py", "lc1", "lc1-py", "px0", "px0-py")
     pid: int = 4242
     version: str = "2.8.25"
     servers: dict[tuple[str, str], FakeServer] = field(default_factory=dict)
