@@ -13,8 +13,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from libs.haproxy.front_ends import TABLE
 from libs.haproxy.replies import ErrorReply, http_errors
-from libs.haproxy.template import DEFAULTS, logical_lines
+from libs.haproxy.template import DEFAULTS, logical_lines, quoted
 
 if TYPE_CHECKING:
     from libs.haproxy.config import EdgeConfig
@@ -50,6 +51,9 @@ frontend large from sluice
     http-request set-var(txn.model) req.body,json_query('$.model')
     http-request set-header x-sluice-body-model %[var(txn.model)]
         if { var(txn.model) -m found } !{ var(txn.model) -m reg [[:cntrl:]] }
+    http-request set-header x-sluice-front-end python
+        if { req.hdr(x-sluice-named) -m found } or !{ var(txn.model) -m found }
+        or { req.body -m reg <needs_python> }
     default_backend edge
 
 backend edge from sluice
@@ -71,6 +75,7 @@ def render_reader(config: EdgeConfig) -> str:
         "response_timeout_s": config.response_timeout_s,
         "queue_timeout_s": config.queue_timeout_s,
         "request_timeout_s": config.request_timeout_s,
+        "needs_python": quoted(TABLE.python_pattern),
     }
     errors = [f"    http-error {e.render()}" for e in http_errors(retry_after_s=RETRY_AFTER_S)]
     sections = (logical_lines(_READER), [*logical_lines(DEFAULTS), *errors], logical_lines(_PASSES))

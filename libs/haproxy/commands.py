@@ -13,8 +13,10 @@ from typing import Final
 WEIGHT_MIN: Final = 1
 WEIGHT_MAX: Final = 256
 
+CHECK_INTERVAL_S: Final = 1
+
 SERVER_OPTIONS: Final = (
-    "check inter 1s fastinter 200ms downinter 500ms fall 2 rise 1 "
+    "fastinter 200ms downinter 500ms fall 2 rise 1 "
     "observe layer4 error-limit 3 on-error mark-down pool-max-conn -1 pool-purge-delay 5s"
 )
 """Said in full for every server, because `default-server` does not reach dynamic ones."""
@@ -34,9 +36,10 @@ class ServerSpec:
 
     Attributes:
         number: the numeric id, unique in its pool; it decides the place on a hash ring.
-        address: `host:port`.
+        address: `host:port`, or `unix@PATH` for a socket on this machine.
         weight: 1 to 256.
         maxconn: requests that are sent at once; the others wait in HAProxy.
+        check_interval_s: seconds between two health checks of a server that is up.
     """
 
     name: str
@@ -44,6 +47,7 @@ class ServerSpec:
     address: str
     weight: int
     maxconn: int
+    check_interval_s: int = CHECK_INTERVAL_S
 
     def __post_init__(self) -> None:
         """Refuse weights that HAProxy would refuse or that would mean no traffic."""
@@ -56,7 +60,7 @@ class ServerSpec:
         """Render everything after `server <name>`."""
         return (
             f"{self.address} id {self.number} weight {self.weight} "
-            f"maxconn {self.maxconn} {SERVER_OPTIONS}"
+            f"maxconn {self.maxconn} check inter {self.check_interval_s}s {SERVER_OPTIONS}"
         )
 
 

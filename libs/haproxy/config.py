@@ -3,7 +3,8 @@
 `render_base` gives listeners, rules and errors; `render_pools` gives every pool with its servers.
 HAProxy reads both, and the map files, from one directory: file names in them are relative to it.
 
-`models.map` holds `<model or alias> <pool>:<model>`; `listing.map` holds the answer to /v1/models.
+`models.map` holds `<model or alias> <pool>:<model>:<front ends>` (`FrontEnds`), where a missing
+third field means `any`; `listing.map` holds the answer to /v1/models.
 `tenants.map` holds `access open` or `access keys`, and for the hash of each key
 `<tenant>:<requests per minute>:<concurrent requests>:<priority>`, where 0 means no limit.
 """
@@ -20,22 +21,26 @@ from typing import Final
 from libs.contracts.exposure import Listener
 from libs.haproxy.body_reader import READER_BUSY
 from libs.haproxy.commands import ServerSpec
+from libs.haproxy.front_ends import TABLE
 from libs.haproxy.hold import HOLD_FILE, HOLD_RULE, HOLD_SCRIPT, HoldLimits, hold_load
 from libs.haproxy.replies import REPLIES, REQUEST_TIMEOUT, http_errors
 from libs.haproxy.template import (
     API,
     CARD,
     DEFAULTS,
+    FRONT_END,
     GLOBAL,
     GRANT,
     LOG_FORMAT,
     MODEL,
     POOL_DEFAULTS,
+    REQUEST_ID,
     ROUTE,
     STATS,
     TENANTS,
     UNTRACED,
     logical_lines,
+    quoted,
 )
 
 BUFFER_BYTES: Final = 64 * 1024
@@ -100,6 +105,24 @@ BOUND_PERCENT: Final = 200
 """Less makes requests leave their prefix for a server that has none of it. Source: ADR 0009."""
 
 _PLACEHOLDER: Final = re.compile(r"<([a-z_:]+)>")
+
+
+TWIN_SUFFIX: Final = "-py"
+"""What a twin pool's name has behind its main pool's."""
+
+
+class FrontEnds(StrEnum):
+    """Which front ends answer to a name in `models.map`.
+
+    ANY: the main pool has no Rust front end that could meet the request, so it takes all of them.
+    SPLIT: every Rust front end of the main pool knows the name; `front_ends.py` decides between
+        the main pool and its twin.
+    PYTHON: some Rust front end of the main pool does not know the name; the twin takes all.
+    """
+
+    ANY = "any"
+    SPLIT = "split"
+    PYTHON = "python"
 
 
 class Balance(StrEnum):
@@ -170,9 +193,12 @@ class EdgeConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PoolConfig:
-    """One pool with the servers that are in it from the start.
+    """One pool and its twin, with the servers that are in them from the start.
 
     Attributes:
+        servers: the main front end of each replica.
+        python_servers: the twin pool's: the Python application of each replica of a model that has
+            a Rust front end somewhere. A server has the same name and number in both pools.
         bound_percent: where a prefix chooses, a server with so much of its fair share of the
             requests is passed over; 100 is the share itself, more keeps more prefixes in place.
     """
@@ -180,6 +206,7 @@ class PoolConfig:
     name: str
     balance: Balance
     servers: tuple[ServerSpec, ...] = ()
+    python_servers: tuple[ServerSpec, ...] = ()
     bound_percent: int = BOUND_PERCENT
 
 
@@ -210,14 +237,19 @@ def render_routing(config: EdgeConfig) -> str:
         "    http-request set-var(txn.size) req.body_size",
         "<model>",
         "<route>",
-        "    use_backend %[var(txn.pool)]",
+        "<front_end>",
     )
     text = _with_blocks("\n".join(lines) + "\n")
     return _fill("\n".join(logical_lines(text)) + "\n", _values(config))
 
 
 def _with_blocks(text: str) -> str:
-    for name, block in (("model", MODEL), ("route", ROUTE), ("tails", _tail_rules())):
+    for name, block in (
+        ("model", MODEL),
+        ("route", ROUTE),
+        ("front_end", FRONT_END),
+        ("tails", _tail_rules()),
+    ):
         text = text.replace(f"<{name}>\n", block)
     return text
 
@@ -241,8 +273,25 @@ def render_scripts(config: EdgeConfig) -> dict[str, str]:
 
 
 def render_pools(pools: tuple[PoolConfig, ...]) -> str:
-    """Render every pool; an empty one answers 503 until a server joins it."""
-    return "\n".join(_pool(pool) for pool in pools)
+    """Render every pool and its twin; an empty one answers 503 until a server joins it."""
+    return "\n".join(
+        _backend(name, pool, servers)
+        for pool in pools
+        for name, servers in (
+            (pool.name, pool.servers),
+            (twin_of(pool.name), pool.python_servers),
+        )
+    )
+
+
+def twin_of(pool: str) -> str:
+    """Return the name of a main pool's twin, whose servers are Python applications."""
+    return f"{pool}{TWIN_SUFFIX}"
+
+
+def route_value(*, pool: str, model: str, front_ends: FrontEnds) -> str:
+    """Render what `models.map` holds for a name."""
+    return f"{pool}:{model}:{front_ends}"
 
 
 def render_map(entries: tuple[tuple[str, str], ...]) -> str:
@@ -250,11 +299,11 @@ def render_map(entries: tuple[tuple[str, str], ...]) -> str:
     return "".join(f"{key} {value}\n" for key, value in entries)
 
 
-def _pool(pool: PoolConfig) -> str:
+def _backend(name: str, pool: PoolConfig, servers: tuple[ServerSpec, ...]) -> str:
     lines = (
-        f"backend {pool.name} from pool",
+        f"backend {name} from pool",
         *_balance(pool),
-        *(f"server {server.name} {server.keywords()}" for server in pool.servers),
+        *(f"server {server.name} {server.keywords()}" for server in servers),
     )
     return "\n    ".join(lines) + "\n"
 
@@ -285,6 +334,7 @@ def _values(config: EdgeConfig) -> dict[str, str]:
         "answer:request_timeout": f"http-response return {REQUEST_TIMEOUT.render()}",
         "header_bytes_max": str(HEADER_BYTES_MAX),
         "untraced": UNTRACED,
+        "request_id": quoted(REQUEST_ID),
         "huge_from_bytes": str(HUGE_FROM_BYTES),
         "whole_body_bytes": str(WHOLE_BODY_BYTES),
         "tls": TLS if config.encrypted else "",
@@ -293,6 +343,8 @@ def _values(config: EdgeConfig) -> dict[str, str]:
         "sampled_per_million": str(round(config.trace_ratio * 1_000_000)),
         "buffer_bytes": str(BUFFER_BYTES),
         "inference_paths": " ".join(INFERENCE_PATHS),
+        "rust_paths": " ".join(TABLE.rust_paths),
+        "needs_python": quoted(TABLE.python_pattern),
         "models_map": MODELS_MAP,
         "listing_map": LISTING_MAP,
         "listing_key": LISTING_KEY,

@@ -9,6 +9,9 @@ request need count itself out: each says at every look that it is still there, a
 silent stops counting. While it waits HAProxy does not always listen to the client; one that it did
 not see leave counts until its hold ends, and then no server works for it either.
 
+A pool and its twin are one pool here: a request waits for a server of the backend that it was sent
+to, and is counted under the main pool's name, so that any held request wakes the model.
+
 The script also answers `show holds` on the admin socket, and writes one line to the global log
 when a pool's first request is held and when its last one goes on. The line only wakes; the numbers
 are read. Source: HAProxy 2.8, Lua API; ADR 0007.
@@ -98,7 +101,7 @@ local function release(pool, number)
 end
 
 core.register_action("hold", { "http-req" }, function(txn)
-    local pool = txn:get_var("txn.pool")
+    local pool, backend = txn:get_var("txn.pool"), txn.f:be_name()
     local large = txn:get_var("txn.large") and 1 or 0
     local began = now_ms()
     local number = admit(pool, began, large)
@@ -111,7 +114,7 @@ core.register_action("hold", { "http-req" }, function(txn)
         hold.heard = now
         alive[pool][number] = hold
         txn:set_var("txn.held_ms", now - began)
-    until stopping or now - began >= TIMEOUT_MS or tonumber(txn.c:nbsrv(pool)) > 0
+    until stopping or now - began >= TIMEOUT_MS or tonumber(txn.c:nbsrv(backend)) > 0
     release(pool, number)
     if held[pool] == 0 then core.Info("held " .. pool) end
 end, 0)

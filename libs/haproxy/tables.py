@@ -20,6 +20,7 @@ _MAINT_BITS: Final = 0x01 | 0x02 | 0x04 | 0x20 | 0x40
 _CHECK_ENABLED_BIT: Final = 0x04
 _OPERATIONAL_STOPPED: Final = 0
 _RESULT_UNKNOWN: Final = 0
+_NO_ADDRESS: Final = "-"
 _HOLDS_HEAD: Final = "# pool held"
 _MAP_LINE: Final = re.compile(r"-?\d+ \((.*?)\) .*curr_ver=(\d+) next_ver=\d+ entry_cnt=(\d+)")
 
@@ -47,6 +48,8 @@ class ServerState:
     """One server as `show servers state` tells it.
 
     Attributes:
+        host: None for a server on a unix socket, whose path HAProxy does not show.
+        port: None for the same servers.
         up: the operational state; None while no check has said anything yet.
         checked: health checks are enabled.
     """
@@ -54,8 +57,8 @@ class ServerState:
     pool: str
     name: str
     number: int
-    host: str
-    port: int
+    host: str | None
+    port: int | None
     admin: AdminState
     up: bool | None
     checked: bool
@@ -169,8 +172,8 @@ def _server_state(row: tuple[str, ...]) -> ServerState:
         pool=pool,
         name=name,
         number=int(number),
-        host=host,
-        port=int(port),
+        host=None if host == _NO_ADDRESS else host,
+        port=None if host == _NO_ADDRESS else int(port),
         admin=_admin(int(admin_bits)),
         up=_up(int(operational), int(check_result)),
         checked=bool(int(check_bits) & _CHECK_ENABLED_BIT),

@@ -56,6 +56,13 @@ frontend api from sluice
     log-format '<log_format>'
     http-request set-log-level silent
 
+    # Every answer has the client's own id, if it is short and plain, or the edge's.
+    acl identified var(txn.request_id) -m found
+    http-request set-var(txn.request_id) req.fhdr(x-request-id)
+        if { req.fhdr(x-request-id) -m reg <request_id> }
+    http-after-response set-header x-request-id %[var(txn.request_id)] if identified
+    http-after-response set-header x-request-id %[uuid] unless identified
+
     # `/models/<name>/v1/...`: the model's name leads, a replica sees the rest.
     acl inference path <inference_paths>
     acl named var(txn.named) -m found
@@ -81,6 +88,12 @@ frontend api from sluice
     # What no replica has to do with is answered by the backend `answers`.
     http-request allow unless METH_POST inference
 
+    # vLLM trusts these headers: an id could repeat another request's, a priority is a tenant's,
+    # and the edge chooses the replica. `x-session-id` leaves when it has chosen.
+    http-request del-header x-request-id
+    http-request del-header x-vllm-priority
+    http-request del-header x-data-parallel-rank
+
     # Trace context: a client's valid one goes on, else one begins; the span id is HAProxy's own.
     # Who is not traced costs little here, and the replica is told not to trace either.
     # An expression of a variable that is not set sets nothing: cheaper than a condition.
@@ -104,6 +117,10 @@ frontend api from sluice
     http-request set-var(txn.started_us) date(0,us) if traced
     http-request set-header traceparent
         00-%[var(txn.trace_id)]-%[var(txn.span_id)]-%[var(txn.flags)] if traced
+    # vLLM makes its own ids of this one, so its engine core knows which requests are traced.
+    http-request set-var-fmt(txn.engine_id) %[var(txn.trace_id)]-%[var(txn.span_id)]-01 if traced
+    http-request set-header x-request-id %[var(txn.engine_id)] if traced
+    http-request set-var(txn.request_id) var(txn.engine_id) unless identified
     http-request set-log-level info if traced
     http-after-response set-header x-sluice-trace-id %[var(txn.trace_id)]
         if { var(txn.trace_id) -m found }
@@ -119,6 +136,8 @@ frontend api from sluice
         { sc_gpc0_rate(1),sub(txn.rate_max) ge 0 }
     http-request sc-inc-gpc0(1)
     http-request set-priority-class var(txn.grant),field(4,:),add(0)
+    http-request set-header x-vllm-priority %[var(txn.grant),field(4,:),add(0)]
+        if { var(txn.tenant) -m found }
 
     # Limits: a chunked body has no length that could be checked.
     http-request set-var(txn.size) req.body_size
@@ -139,9 +158,9 @@ frontend api from sluice
 <route>
     http-request set-var(txn.owner) var(txn.route),field(2,:) if traced
     use_backend answers unless METH_POST inference
-    use_backend %[var(txn.pool)] if { var(txn.pool) -m found }
     use_backend huge if huge
-    use_backend large
+    use_backend large if large
+<front_end>
 
 backend answers from sluice
     # Whoever may ask; the frontend has settled that.
@@ -180,8 +199,10 @@ frontend read from sluice
     http-request del-header x-sluice-body-model
     http-request del-header x-sluice-priority
     http-request wait-for-body time <request_timeout_s>s at-least <prefix_bytes>
+    http-request set-var(txn.unread) bool(true) if { req.hdr(x-sluice-front-end) -m found }
+    http-request del-header x-sluice-front-end
 <route>
-    use_backend %[var(txn.pool)]
+<front_end>
 
 defaults reader from sluice
     # How many pass at once bounds the body reader's memory.
@@ -211,6 +232,7 @@ MODEL: Final = r"""
         if { var(txn.tail) -m beg , }
     http-request set-var(txn.model) req.body,json_query('$.model')
         unless { var(txn.model) -m found }
+    http-request set-var(txn.unread) bool(true) if named or !{ var(txn.model) -m found }
     http-request set-var(txn.model) req.hdr(x-model) unless { var(txn.model) -m found }
 """
 
@@ -225,9 +247,22 @@ ROUTE: Final = r"""
 
     # The pool, and for prefix pools the key that keeps a conversation on one server.
     http-request set-var(txn.pool) var(txn.route),field(1,:)
+    http-request set-var(txn.front_ends) var(txn.route),field(3,:)
     http-request set-var(txn.affinity) req.hdr(x-session-id)
     http-request set-var(txn.affinity) req.body,bytes(0,<prefix_bytes>),xxh64,hex
         if { var(txn.pool) -m beg px } !{ var(txn.affinity) -m found }
+    http-request del-header x-session-id
+"""
+
+FRONT_END: Final = r"""
+    # Split names: the Rust front end gets only what it can serve, by path and by body. It reads the
+    # model from the body, so a body that was not looked at for it goes to Python.
+    use_backend %[var(txn.pool)]-py if { var(txn.front_ends) -m str python }
+    use_backend %[var(txn.pool)] unless { var(txn.front_ends) -m str split }
+    use_backend %[var(txn.pool)]-py if { var(txn.unread) -m found }
+    use_backend %[var(txn.pool)]-py unless { path <rust_paths> }
+    use_backend %[var(txn.pool)]-py if { req.body -m reg <needs_python> }
+    use_backend %[var(txn.pool)]
 """
 
 TENANTS: Final = """
@@ -250,6 +285,9 @@ GRANT: Final = "sha2(256),hex,lower,map_str(<tenants_map>)"
 UNTRACED: Final = f"00-{'f' * 32}-{'f' * 16}-00"
 """The trace context of a request that nobody follows; nothing is ever recorded under it."""
 
+REQUEST_ID: Final = "^[0-9A-Za-z._:-]{1,128}$"
+"""A client's id that answers repeat and the log keeps; nothing in it means anything to JSON."""
+
 CARD: Final = (
     '{"id":"%[var(txn.model),json(utf8s)]","object":"model","created":0,'
     '"owned_by":"sluice","root":"%[var(txn.route),field(2,:)]"}'
@@ -259,6 +297,7 @@ LOG_FORMAT: Final = (
     '{"trace_id":"%[var(txn.trace_id)]"',
     '"span_id":"%[var(txn.span_id)]"',
     '"parent_id":"%[var(txn.parent_id)]"',
+    '"request_id":"%[var(txn.request_id)]"',
     '"started_us":%[var(txn.started_us)]',
     '"request_ms":%TR',
     '"held_ms":"%[var(txn.held_ms)]"',
@@ -283,6 +322,11 @@ LOG_FORMAT: Final = (
 )
 """One JSON object for each traced request; durations in ms, -1 for what was not
 reached. What a request was held for is part of `request_ms` too."""
+
+
+def quoted(text: str) -> str:
+    """Quote a word of the configuration, so that HAProxy reads every character as it is."""
+    return "'" + text.replace("'", "'\\''") + "'"
 
 
 def logical_lines(text: str) -> list[str]:

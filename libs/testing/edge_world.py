@@ -23,7 +23,7 @@ from libs.bus.nats_bus import NatsBus, connect
 from libs.bus.permissions import ADMIN, ROUTER_CONFIG
 from libs.bus.ports import StateStore
 from libs.contracts.ids import Incarnation
-from libs.contracts.lease import ReplicaLease, ReplicaState
+from libs.contracts.lease import FrontEnd, ReplicaLease, ReplicaState
 from libs.contracts.model_spec import ModelSpec
 from libs.contracts.reports import RoutingStatus
 from libs.contracts.subjects import (
@@ -97,6 +97,15 @@ class RouterConfigProcess:
             return await running.wait()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FrontEndPair:
+    """The two front ends of one replica."""
+
+    name: str
+    rust: FakeReplica
+    python: FakeReplica
+
+
 @dataclass(slots=True, kw_only=True)
 class EdgeWorld:
     """One edge with everything that it needs."""
@@ -114,6 +123,36 @@ class EdgeWorld:
         """Run a replica that nobody knows yet."""
         return await self._stack.enter_async_context(fake_replica(name, script))
 
+    async def front_ends(self, name: str, script: Script | None = None) -> FrontEndPair:
+        """Run the two front ends of a replica that nobody knows yet, on unix sockets."""
+        rust = fake_replica(f"{name}-rust", script, path=self.folder / f"{name}.r.sock")
+        python = fake_replica(f"{name}-python", script, path=self.folder / f"{name}.p.sock")
+        return FrontEndPair(
+            name=name,
+            rust=await self._stack.enter_async_context(rust),
+            python=await self._stack.enter_async_context(python),
+        )
+
+    async def join_pair(
+        self,
+        pair: FrontEndPair,
+        *,
+        model: str = "m",
+        rust_names: tuple[str, ...] = ("m",),
+        incarnation: str = "0a1b2c3d",
+    ) -> None:
+        """Let a replica with both front ends say that it is ready; its lease does not expire."""
+        lease = replace(
+            a_lease(pair.name, model=model),
+            incarnation=Incarnation(incarnation),
+            address=pair.rust.address,
+            python_address=pair.python.address,
+            front_end=FrontEnd.RUST,
+            rust_names=rust_names,
+            started_at=time.time(),
+        )
+        await self.say(lease)
+
     async def declare(self, *models: ModelSpec) -> None:
         """Declare models."""
         for model in models:
@@ -126,7 +165,7 @@ class EdgeWorld:
         lease = replace(
             a_lease(replica.name, model=model),
             incarnation=Incarnation(incarnation),
-            address=replica.endpoint,
+            address=replica.address,
             started_at=time.time(),
         )
         await self.say(lease)

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import shlex
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
@@ -63,7 +64,7 @@ class FakeMap:
 class FakeHaproxy:
     """The state of one HAProxy and what its admin socket answers."""
 
-    pools: tuple[str, ...] = ("lc0", "lc1", "px0")
+    pools: tuple[str, ...] = ("lc0", "lc0-py", "lc1", "lc1-py", "px0", "px0-py")
     pid: int = 4242
     version: str = "2.8.25"
     servers: dict[tuple[str, str], FakeServer] = field(default_factory=dict)
@@ -116,16 +117,16 @@ class FakeHaproxy:
             return "No such backend."
         if (pool, name) in self.servers:
             return "Already exists a server with the same name in backend."
-        options = dict(zip(words[2::2], words[3::2], strict=False))
+        options = dict(itertools.pairwise(words[2:]))
         number = int(options["id"])
         for (other_pool, other), server in self.servers.items():
             if other_pool == pool and server.number == number:
                 return f"'id' : custom id {number} already used at (null):0 ('server {other}')."
-        host, _, port = words[1].rpartition(":")
+        host, port = _shown_address(words[1])
         self.servers[pool, name] = FakeServer(
             number=number,
-            host=host.strip("[]"),
-            port=int(port),
+            host=host,
+            port=port,
             weight=int(options["weight"]),
             maxconn=int(options["maxconn"]),
         )
@@ -293,6 +294,14 @@ async def fake_haproxy(socket_path: Path) -> AsyncIterator[FakeHaproxy]:
     finally:
         server.close()
         await server.wait_closed()
+
+
+def _shown_address(address: str) -> tuple[str, int]:
+    """Return what `show servers state` says of an address: nothing of a unix socket."""
+    if address.startswith("unix@"):
+        return "-", 0
+    host, _, port = address.rpartition(":")
+    return host.strip("[]"), int(port)
 
 
 def _state_row(pool: str, name: str, server: FakeServer) -> str:

@@ -12,8 +12,9 @@ import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 
-from libs.contracts.lease import Endpoint
+from libs.contracts.lease import Address, Endpoint, UnixEndpoint
 
 _INFERENCE = (
     "/v1/chat/completions",
@@ -79,9 +80,13 @@ class FakeReplica:
         connections_count: connections accepted so far, for health checks too.
         finishing: streams end with their next token, whole.
         asked_at: monotonic time in seconds of the first inference request; None before it.
+        path: the unix socket on which it listens; None for a port.
+        metrics: what /metrics answers.
     """
 
     name: str
+    path: Path | None = None
+    metrics: str = ""
     script: Script = field(default_factory=Script)
     healthy: bool = True
     active: int = 0
@@ -96,15 +101,25 @@ class FakeReplica:
     _idle: asyncio.Event = field(default_factory=_set_event)
 
     @property
-    def endpoint(self) -> Endpoint:
+    def address(self) -> Address:
         """Where it listens."""
+        return self.endpoint if self.path is None else UnixEndpoint(path=str(self.path))
+
+    @property
+    def endpoint(self) -> Endpoint:
+        """Where it listens, for a replica on a port."""
         assert self._server is not None, "the replica is not running"
         host, port = self._server.sockets[0].getsockname()[:2]
         return Endpoint(host=host, port=port)
 
     async def start(self, *, port: int = 0) -> None:
-        """Listen on loopback."""
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", port)
+        """Listen on loopback, or on a unix socket if it has a path."""
+        if self.path is None:
+            self._server = await asyncio.start_server(self._serve, "127.0.0.1", port)
+        else:
+            self.path.unlink(missing_ok=True)
+            self._server = await asyncio.start_unix_server(self._serve, self.path)
+            self.path.chmod(0o600)
 
     async def kill(self) -> None:
         """End as `kill -9` does: every connection breaks, nobody is told."""
@@ -138,6 +153,8 @@ class FakeReplica:
     ) -> None:
         if request.path == "/health":
             await self._reply(writer, 200 if self.healthy else 503, b"")
+        elif request.path == "/metrics":
+            await self._reply(writer, 200, self.metrics.encode(), content_type="text/plain")
         elif request.path == "/v1/models":
             listed = {"object": "list", "data": [{"id": self.name, "object": "model"}]}
             await self._reply(writer, 200, json.dumps(listed).encode())
@@ -212,9 +229,16 @@ class FakeReplica:
         writer.write(_chunk(b"data: [DONE]\n\n") + b"0\r\n\r\n")
         await writer.drain()
 
-    async def _reply(self, writer: asyncio.StreamWriter, status: int, body: bytes) -> None:
+    async def _reply(
+        self,
+        writer: asyncio.StreamWriter,
+        status: int,
+        body: bytes,
+        *,
+        content_type: str = "application/json",
+    ) -> None:
         head = (
-            f"HTTP/1.1 {status} {_REASONS[status]}\r\ncontent-type: application/json\r\n"
+            f"HTTP/1.1 {status} {_REASONS[status]}\r\ncontent-type: {content_type}\r\n"
             f"x-sluice-replica: {self.name}\r\ncontent-length: {len(body)}\r\n\r\n"
         )
         writer.write(head.encode() + body)
@@ -223,10 +247,10 @@ class FakeReplica:
 
 @asynccontextmanager
 async def fake_replica(
-    name: str = "r1", script: Script | None = None
+    name: str = "r1", script: Script | None = None, *, path: Path | None = None
 ) -> AsyncIterator[FakeReplica]:
-    """Run a replica while the body runs."""
-    replica = FakeReplica(name=name, script=script or Script())
+    """Run a replica while the body runs, on a port or on a unix socket."""
+    replica = FakeReplica(name=name, script=script or Script(), path=path)
     await replica.start()
     try:
         yield replica

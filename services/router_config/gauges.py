@@ -10,7 +10,7 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from libs.contracts.lease import ReplicaState
-from services.router_config.domain.model import Admin, ObservedServer
+from services.router_config.domain.model import Admin, ObservedServer, is_twin
 from services.router_config.metrics import (
     BUS_AWAY,
     BUS_CONNECTED,
@@ -22,7 +22,7 @@ from services.router_config.metrics import (
     SERVERS,
     Metric,
 )
-from services.router_config.reporter import Degradation, degradations
+from services.router_config.reporter import Degradation, degradations, demand_by_pool
 from services.router_config.service import Standing
 
 
@@ -67,7 +67,11 @@ def _leases(standing: Standing) -> _Samples:
 
 def _servers(standing: Standing) -> _Samples:
     servers = standing.view.observed.servers if standing.view else ()
-    counts = Counter((seen.server.key.pool, server_state(seen)) for seen in servers)
+    counts = Counter(
+        (seen.server.key.pool, server_state(seen))
+        for seen in servers
+        if not is_twin(seen.server.key.pool)
+    )
     return [((pool, state), float(count)) for (pool, state), count in sorted(counts.items())]
 
 
@@ -75,7 +79,8 @@ def _held(standing: Standing) -> _Samples:
     if standing.view is None:
         return []
     routed = standing.view.observed.models_by_pool()
-    return [((e.pool,), float(e.held)) for e in standing.view.demand if e.pool in routed]
+    demand = demand_by_pool(standing.view)
+    return [((pool,), float(each.held)) for pool, each in demand.items() if pool in routed]
 
 
 def server_state(seen: ObservedServer) -> str:

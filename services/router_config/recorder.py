@@ -16,7 +16,7 @@ from libs.contracts.ids import EdgeId, EventId
 from libs.telemetry.context import extract
 from libs.telemetry.logging import get_logger
 from services.router_config.domain.drift import DriftKind
-from services.router_config.domain.model import ReloadReason, ServerKey, ServerName
+from services.router_config.domain.model import ReloadReason, ServerKey, ServerName, is_twin
 from services.router_config.domain.plan import Action, Admit, Drain, Join, Publish, Retire
 from services.router_config.metrics import Meters
 from services.router_config.outbox import Outbox
@@ -136,7 +136,8 @@ def _causes(
 ) -> tuple[Context | None, tuple[Link, ...]]:
     """The first changed server's trace goes on here; the others are linked."""
     keys = (_key(action) for action in done)
-    contexts = [extract(headers[key.name]) for key in keys if key and headers.get(key.name)]
+    names = dict.fromkeys(key.name for key in keys if key)
+    contexts = [extract(headers[name]) for name in names if headers.get(name)]
     if not contexts:
         return None, ()
     spans = (trace.get_current_span(context).get_span_context() for context in contexts[1:])
@@ -144,8 +145,9 @@ def _causes(
 
 
 def _names(done: tuple[Action, ...], kind: type[Join | Drain | Retire]) -> tuple[str, ...]:
+    """Return the replicas that an action was about, told by their servers in main pools."""
     keys = (_key(action) for action in done if isinstance(action, kind))
-    return tuple(key.name for key in keys if key)
+    return tuple(key.name for key in keys if key and not is_twin(key.pool))
 
 
 def _key(action: Action) -> ServerKey | None:

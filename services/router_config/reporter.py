@@ -12,9 +12,19 @@ from libs.contracts.ids import EdgeId
 from libs.contracts.reports import DemandReport, RoutingStatus
 from libs.telemetry.logging import get_logger
 from services.router_config.domain.access import is_from_before
-from services.router_config.domain.model import Admin, Health, Observed
+from services.router_config.domain.model import (
+    Admin,
+    Health,
+    Observed,
+    ObservedServer,
+    PoolName,
+    ServerKey,
+    is_twin,
+    main_of,
+    twin_of,
+)
 from services.router_config.outbox import Outbox
-from services.router_config.ports import EdgeView
+from services.router_config.ports import EdgeView, PoolDemand
 from services.router_config.service import Standing
 
 _FORGOTTEN: Final = "the bus has none, the edge goes on with those it knew"
@@ -120,16 +130,31 @@ def demand_reports(view: EdgeView, *, edge_id: EdgeId, now: float) -> tuple[Dema
     models = view.observed.models_by_pool()
     return tuple(
         DemandReport(
-            model=models[demand.pool],
+            model=models[pool],
             edge_id=edge_id,
             queued=demand.queued,
             held=demand.held,
             refused_count=demand.refused_count,
             observed_at=now,
         )
-        for demand in view.demand
-        if demand.pool in models
+        for pool, demand in demand_by_pool(view).items()
+        if pool in models
     )
+
+
+def demand_by_pool(view: EdgeView) -> dict[PoolName, PoolDemand]:
+    """Return what waits and was refused in each main pool and its twin together."""
+    found: dict[PoolName, PoolDemand] = {}
+    for each in view.demand:
+        pool = main_of(each.pool)
+        before = found.get(pool)
+        found[pool] = PoolDemand(
+            pool=pool,
+            queued=each.queued + (before.queued if before else 0),
+            held=each.held + (before.held if before else 0),
+            refused_count=each.refused_count + (before.refused_count if before else 0),
+        )
+    return found
 
 
 def _gist(standing: Standing) -> tuple[object, ...]:
@@ -140,9 +165,21 @@ def _gist(standing: Standing) -> tuple[object, ...]:
 
 
 def _ready(observed: Observed) -> int:
+    """Count the replicas all of whose servers can take requests; in a twin, all have one or none."""
+    able = {seen.server.key for seen in observed.servers if _is_able(seen)}
+    admitted = (s.server.key.pool for s in observed.servers if s.admin is Admin.READY)
+    twins = {pool for pool in admitted if is_twin(pool)}
     return sum(
-        seen.admin is Admin.READY and seen.health is not Health.DOWN for seen in observed.servers
+        not is_twin(key.pool)
+        and (
+            (twin := twin_of(key.pool)) not in twins or ServerKey(pool=twin, name=key.name) in able
+        )
+        for key in able
     )
+
+
+def _is_able(seen: ObservedServer) -> bool:
+    return seen.admin is Admin.READY and seen.health is not Health.DOWN
 
 
 def degradations(standing: Standing) -> dict[Degradation, str]:

@@ -180,6 +180,7 @@ def _edge(local: _Local, clock: Clock) -> HaproxyEdge:
     return HaproxyEdge(
         local.client,
         pools_per_kind=lambda: local.files.counters().pools_per_kind,
+        addresses=local.files.addresses(),
         now=clock.now,
     )
 
@@ -212,6 +213,7 @@ def _pace(settings: RouterConfigSettings) -> Pace:
         drain_poll_s=settings.drain_poll_s,
         grace_s=settings.lease_grace_s,
         drain_timeout_s=settings.drain_timeout_s,
+        patience_s=max(settings.hold_timeout_s, settings.queue_timeout_s),
     )
 
 

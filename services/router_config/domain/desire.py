@@ -6,6 +6,8 @@ Theory:
 - Names come before aliases, aliases before adapters, and among equals the model that sorts first
   wins. An adapter that is not routed (see `adapters.py`) still holds its name against others.
 - A model that is no longer declared stays routed, with all its aliases, while it has members.
+- A member has a server in its model's pool and, where a Rust front end is about, one for its Python
+  application in the twin, with the same name and number; `front_ends.py` has the rules.
 - Nothing depends on the order of the inputs.
 """
 
@@ -21,10 +23,19 @@ from itertools import chain
 from typing import Final
 
 from libs.contracts.ids import ModelName
+from libs.contracts.lease import Address, FrontEnd
 from libs.contracts.model_spec import ModelSpec
 from services.router_config.domain.access import decide_access, refused_tenants
 from services.router_config.domain.adapters import Servable, servable
 from services.router_config.domain.contention import Contention
+from services.router_config.domain.front_ends import (
+    Doubts,
+    Fronts,
+    fronts,
+    suits,
+    with_front_ends,
+    without_front_ends,
+)
 from services.router_config.domain.membership import Member, members
 from services.router_config.domain.model import (
     KIND_OF_POLICY,
@@ -39,7 +50,10 @@ from services.router_config.domain.model import (
     Server,
     ServerKey,
     Unplaced,
+    main_of,
+    twin_of,
 )
+from services.router_config.domain.pairs import Pair, Pairs, is_restricted, pair_up
 
 LISTING_BYTES_MAX: Final = 30_000
 """It goes to HAProxy in one command and out of one buffer; what does not fit is not listed."""
@@ -50,6 +64,8 @@ _LISTED_MAX: Final = LISTING_BYTES_MAX // 64
 _NUMBER_MAX: Final = 2_000_000_000
 
 _CONTENTION: Final = Contention()
+_NO_DOUBTS: Final = Doubts()
+_UNSEEN: Final = Pair(main=None, twin=None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -65,16 +81,21 @@ class _Naming:
     adapters: frozenset[str] = frozenset()
 
 
-def desire(known: Known, observed: Observed, *, grace_s: float) -> Desired:
+def desire(
+    known: Known, observed: Observed, *, grace_s: float, doubts: Doubts = _NO_DOUBTS
+) -> Desired:
     """Return what HAProxy should be, given what the bus says and what HAProxy is."""
-    present = members(known, observed, grace_s=grace_s)
+    pairs = pair_up(observed.servers)
+    present = members(known, observed, pairs, grace_s=grace_s)
     kinds = _kinds(known, observed, present)
     pools = _assign(kinds, observed, _pools_with_members(present, observed))
     able = servable(known.models or (), present, observed.routes)
     naming = _naming(known, observed, pools, able)
+    fronted = fronts(known, observed, pairs, present, pools)
+    sight = _Sight(observed=observed, pairs=pairs, fronts=fronted, doubts=doubts)
     return Desired(
-        servers=_servers(present, pools, observed),
-        routes=naming.routes,
+        servers=_servers(present, pools, sight),
+        routes=with_front_ends(naming.routes, fronted.answered),
         listing=_listing_of(naming),
         access=decide_access(known.tenants, observed.access),
         unplaced=tuple(
@@ -154,7 +175,7 @@ def _pools_with_members(
     """Where a model's replicas are: what is left to know of its pool when its routes are lost."""
     models = {member.name: member.model for member in present}
     keys = (seen.server.key for seen in observed.servers)
-    found = sorted((key.pool, models[key.name]) for key in keys if key.name in models)
+    found = sorted((main_of(key.pool), models[key.name]) for key in keys if key.name in models)
     return {model: pool for pool, model in reversed(found)}
 
 
@@ -176,7 +197,7 @@ def _assign(
             assigned[model] = pool
     taken = {
         *routed,
-        *(seen.server.key.pool for seen in observed.servers),
+        *(main_of(seen.server.key.pool) for seen in observed.servers),
         *assigned.values(),
     }
     free = {kind: [pool for pool in every[kind] if pool not in taken] for kind in PoolKind}
@@ -190,37 +211,80 @@ def _pools(kind: PoolKind, count: int) -> list[PoolName]:
     return [PoolName(f"{kind}{index}") for index in range(count)]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Sight:
+    """What the servers of members depend on beside the members themselves."""
+
+    observed: Observed
+    pairs: Pairs
+    fronts: Fronts
+    doubts: Doubts
+
+
 def _servers(
-    present: Iterable[Member], pools: Mapping[ModelName, PoolName], observed: Observed
+    present: Iterable[Member], pools: Mapping[ModelName, PoolName], sight: _Sight
 ) -> tuple[Server, ...]:
-    there = {(seen.server.key.pool, seen.server.key.name): seen.server for seen in observed.servers}
     numbers: dict[PoolName, set[int]] = {}
-    for server in there.values():
-        numbers.setdefault(server.key.pool, set()).add(server.number)
+    for seen in sight.observed.servers:
+        numbers.setdefault(main_of(seen.server.key.pool), set()).add(seen.server.number)
     servers: list[Server] = []
     for member in present:
         pool = pools.get(member.model)
         if pool is not None:
-            taken = numbers.setdefault(pool, set())
-            servers.append(_server(member, pool, there.get((pool, member.name)), taken))
+            pair = sight.pairs.get((pool, member.name), _UNSEEN)
+            number = pair.number
+            if number is None:
+                number = _free_number(member, numbers.setdefault(pool, set()))
+                numbers[pool].add(number)
+            servers += _servers_of(member, pool, pair, number=number, sight=sight)
     return tuple(servers)
 
 
-def _server(member: Member, pool: PoolName, seen: Server | None, taken: set[int]) -> Server:
-    """Return a member's server: the very object that was seen where nothing differs."""
-    if seen is None:
-        number = _free_number(member, taken)
-    elif (seen.endpoint, seen.maxconn) == (member.endpoint, member.maxconn):
-        return seen
-    else:
-        number = seen.number
-    taken.add(number)
-    return Server(
-        key=ServerKey(pool=pool, name=member.name),
-        number=number,
-        endpoint=member.endpoint,
-        maxconn=member.maxconn,
-    )
+def _servers_of(
+    member: Member, pool: PoolName, pair: Pair, *, number: int, sight: _Sight
+) -> Iterable[Server]:
+    """Return a member's server in the pool and its server in the twin, as far as it has them."""
+    if _is_in_main(member, pool, pair, sight):
+        seen = pair.main.server if pair.main else None
+        yield from _server(member, pool, member.endpoint, seen, number=number)
+    if _is_in_twin(member, pool, pair, sight):
+        seen = pair.twin.server if pair.twin else None
+        yield from _server(member, twin_of(pool), member.python, seen, number=number)
+
+
+def _is_in_main(member: Member, pool: PoolName, pair: Pair, sight: _Sight) -> bool:
+    """A Rust front end waits until no request can meet it that it cannot answer."""
+    if member.front_end is FrontEnd.PYTHON or pair.takes_requests:
+        return True
+    return suits(member, pool, sight.observed) and not sight.doubts.bar(pool, member)
+
+
+def _is_in_twin(member: Member, pool: PoolName, pair: Pair, sight: _Sight) -> bool:
+    """Without a Rust front end a twin only serves what was led there before."""
+    if member.model in sight.fronts.with_rust or twin_of(pool) in sight.observed.waiting:
+        return True
+    return pair.twin is not None and is_restricted(pool, sight.observed)
+
+
+def _server(
+    member: Member, pool: PoolName, endpoint: Address | None, seen: Server | None, *, number: int
+) -> Iterable[Server]:
+    """Give a member's server: the very object that was seen where nothing differs.
+
+    None where the address is not known and HAProxy has no such server either.
+    """
+    is_known = endpoint is not None
+    if seen is not None and seen.maxconn == member.maxconn and seen.number == number:
+        if not is_known or seen.endpoint == endpoint:
+            yield seen
+            return
+    if is_known or seen is not None:
+        yield Server(
+            key=ServerKey(pool=pool, name=member.name),
+            number=number,
+            endpoint=endpoint,
+            maxconn=member.maxconn,
+        )
 
 
 def _free_number(member: Member, taken: set[int]) -> int:
@@ -243,7 +307,7 @@ def _naming(
         return declared
     by_route = dict(declared.routes.by_route)
     lost: list[str] = []
-    for route, names in observed.routes.by_route.items():
+    for route, names in without_front_ends(observed.routes).by_route.items():
         if route.model in strangers:
             mine = Route(pool=pools[route.model], model=route.model)
             taken = _taken(names, declared.routes, mine=mine)

@@ -9,12 +9,15 @@ from itertools import chain
 from typing import Final, NewType, Self
 
 from libs.contracts.ids import ModelName
-from libs.contracts.lease import Endpoint, ReplicaLease
+from libs.contracts.lease import Address, ReplicaLease
 from libs.contracts.model_spec import ModelSpec, RoutingPolicy
 from services.router_config.domain.access import Access, KnownTenants
 
 PoolName = NewType("PoolName", str)
-"""A pool of HAProxy: its kind's two letters and a number, such as `lc0`."""
+"""A pool of HAProxy: its kind's two letters and a number, such as `lc0`; a twin adds `-py`."""
+
+TWIN_SUFFIX: Final = "-py"
+"""What a twin's name adds to its pool's."""
 
 ServerName = NewType("ServerName", str)
 """One incarnation of one replica: `<replica_id>.<incarnation>`."""
@@ -37,6 +40,20 @@ KIND_OF_POLICY: Final[Mapping[RoutingPolicy, PoolKind]] = {
     RoutingPolicy.LEAST_LOADED: PoolKind.LEAST_LOADED,
     RoutingPolicy.PREFIX: PoolKind.PREFIX,
 }
+
+
+class FrontEnds(StrEnum):
+    """Which front ends may answer requests for a name; the third field of its route.
+
+    ANY: no replica of the model has a Rust front end, so every request goes to the main pool.
+    SPLIT: every Rust front end of the model answers to the name, so the table of paths and body
+        fields decides between the main pool and its twin.
+    PYTHON: some Rust front end does not know the name, or none has come yet: the twin alone.
+    """
+
+    ANY = "any"
+    SPLIT = "split"
+    PYTHON = "python"
 
 
 class Admin(StrEnum):
@@ -62,6 +79,21 @@ class ReloadReason(StrEnum):
     CONFIG_CHANGED = "config_changed"
 
 
+def twin_of(pool: PoolName) -> PoolName:
+    """Return the pool of the Python applications beside a main pool."""
+    return PoolName(f"{pool}{TWIN_SUFFIX}")
+
+
+def main_of(pool: PoolName) -> PoolName:
+    """Return the main pool of a twin; a main pool is its own."""
+    return PoolName(pool.removesuffix(TWIN_SUFFIX))
+
+
+def is_twin(pool: PoolName) -> bool:
+    """Whether a pool holds Python applications beside a main pool."""
+    return pool.endswith(TWIN_SUFFIX)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServerKey:
     """Names one server of one pool."""
@@ -75,13 +107,15 @@ class Server:
     """A server as it should be.
 
     Attributes:
-        number: the place on a hash ring, unique in its pool.
+        number: the place on a hash ring, unique in its pool and the same in its twin.
+        endpoint: None for a server on a unix socket whose path is unknown: HAProxy does not show
+            paths, and the state directory was lost.
         maxconn: requests that are sent at once.
     """
 
     key: ServerKey
     number: int
-    endpoint: Endpoint
+    endpoint: Address | None
     maxconn: int
 
 
@@ -107,10 +141,11 @@ class ObservedServer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Route:
-    """Where a name that clients send leads to."""
+    """Where a name that clients send leads to; `pool` is always a main pool."""
 
     pool: PoolName
     model: ModelName
+    front_ends: FrontEnds = FrontEnds.ANY
 
 
 class Routes(Mapping[str, Route]):
@@ -172,6 +207,7 @@ class Observed:
         foreign: the maps hold entries that are not ours, beside or instead of `routes`.
         access: who may ask; None while nobody ever said so.
         access_foreign: the map of tenants holds what is not ours.
+        waiting: pools, twins among them, in which requests may be queued or held.
     """
 
     servers: tuple[ObservedServer, ...] = ()
@@ -181,9 +217,10 @@ class Observed:
     foreign: bool = False
     access: Access | None = None
     access_foreign: bool = False
+    waiting: frozenset[PoolName] = frozenset()
 
     def models_by_pool(self) -> dict[PoolName, ModelName]:
-        """Return whose requests go to each pool; pools that nobody is led to are left out."""
+        """Return whose requests go to each main pool; pools without a route are left out."""
         return {route.pool: route.model for route in self.routes.by_route}
 
 

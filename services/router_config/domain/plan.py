@@ -9,6 +9,7 @@ Invariants, each with a property test:
 - Who may ask is settled first of all: no route is published while it is open to the wrong ones.
 - A route never leads to a pool before the pool's new servers are in it: joins stand before
   `Publish`, drains after it, retirements last.
+- A replica's server in the twin joins before the one in the main pool, and drains after it.
 - A server retires only when it was seen idle after it began to drain, or past the deadline.
 """
 
@@ -28,6 +29,7 @@ from services.router_config.domain.model import (
     Server,
     ServerKey,
     Unplaced,
+    is_twin,
 )
 
 POOLS_PER_KIND_MAX = 1024
@@ -140,17 +142,22 @@ def plan(
 
 
 def _stays(seen: ObservedServer, wanted: Server | None) -> bool:
-    """A name that moved to another address or number must leave before it can come back."""
+    """A name that moved to another address or number must leave before it can come back.
+
+    An address that is not known cannot have moved: a name stands for one incarnation.
+    """
     if wanted is None or wanted is seen.server:
         return wanted is not None
-    return (seen.server.endpoint, seen.server.number) == (wanted.endpoint, wanted.number)
+    if seen.server.number != wanted.number:
+        return False
+    return seen.server.endpoint in (None, wanted.endpoint) or wanted.endpoint is None
 
 
 def _arrivals(
     wanted: Iterable[Server], seen: Mapping[ServerKey, ObservedServer]
 ) -> list[Join | Resume | Adjust]:
     actions: list[Join | Resume | Adjust] = []
-    for server in sorted(wanted, key=lambda server: _order(server.key)):
+    for server in sorted(wanted, key=lambda server: _twins_first(server.key)):
         present = seen.get(server.key)
         if present is None:
             actions.append(Join(server=server))
@@ -161,7 +168,7 @@ def _arrivals(
 
 def _corrections(server: Server, present: ObservedServer) -> list[Resume | Adjust]:
     actions: list[Resume | Adjust] = []
-    if present.server is not server and present.server != server:
+    if present.server.maxconn != server.maxconn:
         actions.append(Adjust(server=server))
     if present.admin is not Admin.READY or not present.checked:
         actions.append(Resume(key=server.key))
@@ -186,7 +193,7 @@ def _departures(
 ) -> list[Drain | Retire]:
     drains: list[Drain | Retire] = []
     retirements: list[Drain | Retire] = []
-    for seen in sorted(leaving, key=lambda seen: _order(seen.server.key)):
+    for seen in sorted(leaving, key=lambda seen: _twins_last(seen.server.key)):
         key = seen.server.key
         if seen.admin is Admin.READY:
             drains.append(Drain(key=key))
@@ -203,5 +210,9 @@ def _reload(desired: Desired, observed: Observed) -> tuple[ReloadReason, ...]:
     return tuple(sorted({unplaced.reason for unplaced in desired.unplaced}))
 
 
-def _order(key: ServerKey) -> tuple[str, str]:
-    return (key.pool, key.name)
+def _twins_first(key: ServerKey) -> tuple[bool, str, str]:
+    return (not is_twin(key.pool), key.pool, key.name)
+
+
+def _twins_last(key: ServerKey) -> tuple[bool, str, str]:
+    return (is_twin(key.pool), key.pool, key.name)

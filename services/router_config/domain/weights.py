@@ -21,6 +21,8 @@ anybody else's. So every server has SERVER_WEIGHT, until its engine is short of 
 A full cache evicts the prefixes that a move would lose, so moving half of the keys costs little
 then; with few weights to choose from, the keys that come back find the server they left.
 
+A replica's server in the twin is weighed as the one in the main pool: one engine is behind both.
+
 Missing is not zero: a server without a fresh and complete report keeps its weight and counts in no
 mean. Invariants, each with a property test: weights stay within bounds; equal loads change nothing;
 with the same reports a few rounds lead to no further change; less room never gives more weight.
@@ -44,6 +46,7 @@ from services.router_config.domain.model import (
     ObservedServer,
     PoolKind,
     PoolName,
+    main_of,
 )
 from services.router_config.domain.plan import Weigh
 
@@ -106,7 +109,7 @@ def _known(observed: Observed, loads: Loads) -> list[_Known]:
     models = observed.models_by_pool()
     found: list[_Known] = []
     for seen in sorted(observed.servers, key=lambda seen: seen.server.key.pool):
-        model = models.get(seen.server.key.pool)
+        model = models.get(main_of(seen.server.key.pool))
         if model is None or seen.admin is not Admin.READY or seen.health is Health.DOWN:
             continue
         replica = ReplicaId(seen.server.key.name.rpartition(".")[0])

@@ -108,7 +108,12 @@ async def holding(
         PoolConfig(name="lc1", balance=Balance.LEAST_LOADED),
         PoolConfig(name="px0", balance=Balance.PREFIX),
     )
-    routes = (("m", "lc0:m"), ("empty", "lc1:empty"), ("other", "px0:other"))
+    routes = (
+        ("m", "lc0:m"),
+        ("empty", "lc1:empty"),
+        ("split", "lc1:empty:split"),
+        ("other", "px0:other"),
+    )
     async with (
         real_haproxy(config, pools, routes=routes) as running,
         httpx.AsyncClient(
@@ -267,6 +272,24 @@ async def test_a_server_that_takes_no_requests_is_none(
     await edge.set_state(ref, AdminState.READY)
 
     assert [answer.status_code for answer in await asyncio.gather(*waiting)] == [200] * 2
+
+
+async def test_a_request_in_a_twin_waits_for_a_server_of_the_twin(
+    edge: Holding, replica: FakeReplica, second: FakeReplica
+) -> None:
+    """It counts as held for the main pool: whichever front end it needs, its model is wanted."""
+    waiting = edge.asking(2, "split")
+    for_python = asyncio.create_task(edge.ask("split", n=2))
+    await edge.until_held(lc1=3)
+
+    await edge.set_state(await edge.add(replica), AdminState.READY)
+    answers = await asyncio.gather(*waiting)
+    await edge.until_held(lc1=1)
+    await edge.set_state(await edge.add(second, pool="lc1-py"), AdminState.READY)
+
+    assert [answer.json()["replica"] for answer in answers] == ["r1"] * 2
+    assert (await for_python).json()["replica"] == "r2"
+    assert await edge.held() == {}
 
 
 async def test_a_server_that_is_down_is_none(edge: Holding, replica: FakeReplica) -> None:

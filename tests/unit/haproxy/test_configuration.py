@@ -115,7 +115,7 @@ def test_the_api_does_not_depend_on_where_errors_come_from() -> None:
 
 
 def test_pools_choose_in_their_own_way() -> None:
-    """A prefix pool hashes consistently and spills a hot key."""
+    """A prefix pool hashes consistently and spills a hot key; its twin does the same."""
     text = render_pools(
         (
             PoolConfig(name="lc0", balance=Balance.LEAST_LOADED),
@@ -123,10 +123,15 @@ def test_pools_choose_in_their_own_way() -> None:
         )
     )
 
+    prefix = (
+        "    balance hash var(txn.affinity)\n"
+        "    hash-type consistent\n    hash-balance-factor 200\n"
+    )
     assert text == (
         "backend lc0 from pool\n    balance leastconn\n\n"
-        "backend px0 from pool\n    balance hash var(txn.affinity)\n"
-        "    hash-type consistent\n    hash-balance-factor 200\n"
+        "backend lc0-py from pool\n    balance leastconn\n\n"
+        f"backend px0 from pool\n{prefix}\n"
+        f"backend px0-py from pool\n{prefix}"
     )
 
 

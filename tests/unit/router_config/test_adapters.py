@@ -183,6 +183,7 @@ def test_nobody_who_lacks_an_adapter_is_asked_for_it(
             model=model,
             name=ServerName(f"r{index}.aa"),
             endpoint=Endpoint(host="127.0.0.1", port=8000 + index),
+            python=Endpoint(host="127.0.0.1", port=8000 + index),
             maxconn=1,
             adapters=word,
         )

@@ -9,6 +9,7 @@ import pytest
 from libs.contracts.lease import ReplicaLease, ReplicaState
 from services.router_config.domain.membership import members
 from services.router_config.domain.model import Admin, Health, Known, Observed, ObservedServer
+from services.router_config.domain.pairs import pair_up
 
 Lease = Callable[..., ReplicaLease]
 Seen = Callable[..., ObservedServer]
@@ -20,7 +21,8 @@ GRACE_S = 15.0
 
 def names(known: Known, observed: Observed) -> list[str]:
     """Return the members' names."""
-    return [member.name for member in members(known, observed, grace_s=GRACE_S)]
+    pairs = pair_up(observed.servers)
+    return [member.name for member in members(known, observed, pairs, grace_s=GRACE_S)]
 
 
 def test_a_ready_lease_joins(a_lease: Lease, an_edge: Edge) -> None:
@@ -53,9 +55,9 @@ def test_an_address_must_be_an_ip_address(a_lease: Lease, an_edge: Edge) -> None
 
 def test_ipv6_addresses_are_written_as_haproxy_shows_them(a_lease: Lease, an_edge: Edge) -> None:
     """Otherwise the server would look moved at every look."""
-    (member,) = members(
-        Known(leases=(a_lease(host="0:0:0:0:0:0:0:1"),)), an_edge(), grace_s=GRACE_S
-    )
+    known = Known(leases=(a_lease(host="0:0:0:0:0:0:0:1"),))
+
+    (member,) = members(known, an_edge(), {}, grace_s=GRACE_S)
 
     assert str(member.endpoint) == "[::1]:8000"
 

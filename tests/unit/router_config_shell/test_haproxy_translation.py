@@ -114,8 +114,8 @@ def test_single_names_are_added_set_and_deleted(an_edge: Edge) -> None:
     edits = route_edits(changes)
     assert edits is not None
     assert [render(edit) for edit in edits] == [
-        "add map models.map a/b px0:m\n",
-        "set map models.map m px0:m\n",
+        "add map models.map a/b px0:m:any\n",
+        "set map models.map m px0:m:any\n",
         "del map models.map old\n",
     ]
 
@@ -135,7 +135,7 @@ def test_a_name_that_could_mean_more_than_itself_is_in_no_command(an_edge: Edge,
 
 def test_both_tables_make_one_server() -> None:
     """Counters and states are joined by pool and name."""
-    (found,) = observed_servers([STATE], [STAT, POOL])
+    (found,) = observed_servers([STATE], [STAT, POOL], {})
 
     assert found.server.endpoint == Endpoint(host="127.0.0.1", port=8000)
     assert (found.server.number, found.server.maxconn, found.weight) == (7, 64, 16)
@@ -145,7 +145,7 @@ def test_both_tables_make_one_server() -> None:
 
 def test_a_server_of_one_table_alone_is_left_for_the_next_look() -> None:
     """It joined or left between the two."""
-    assert observed_servers([STATE], [POOL]) == ()
+    assert observed_servers([STATE], [POOL], {}) == ()
 
 
 def test_a_pools_queue_includes_its_servers_queues() -> None:

@@ -9,14 +9,17 @@ from functools import lru_cache
 from typing import Final, assert_never
 
 from libs.contracts.ids import ModelName
-from libs.contracts.lease import Endpoint
+from libs.contracts.lease import Endpoint, UnixEndpoint
 from libs.haproxy import commands as ha
 from libs.haproxy.codec import is_word
-from libs.haproxy.config import LISTING_KEY, MODELS_MAP, Balance, PoolConfig
+from libs.haproxy import config as ha_config
+from libs.haproxy.config import LISTING_KEY, MODELS_MAP, Balance, PoolConfig, route_value
 from libs.haproxy.tables import ServerState, Stat
 from services.router_config.domain.model import (
     SERVER_WEIGHT,
+    TWIN_SUFFIX,
     Admin,
+    FrontEnds,
     Health,
     ObservedServer,
     PoolKind,
@@ -26,6 +29,7 @@ from services.router_config.domain.model import (
     Server,
     ServerKey,
     ServerName,
+    twin_of,
 )
 from services.router_config.domain.plan import (
     Adjust,
@@ -46,7 +50,14 @@ REPLACED_NAMES_MAX: Final = 5_000
 EDITS_MAX: Final = 16
 """Names that are changed one by one: among 100,000 each keeps HAProxy's thread for up to 5 ms."""
 
-_POOL: Final = re.compile(rf"({'|'.join(PoolKind)})\d+")
+_POOL: Final = re.compile(rf"({'|'.join(PoolKind)})\d+({TWIN_SUFFIX})?")
+
+_FRONT_ENDS: Final = {each.value: each for each in FrontEnds}
+
+_UNIX: Final = "unix@"
+
+_NO_HOST: Final = "-"
+"""What HAProxy shows where a server is on a unix socket."""
 
 _BALANCE: Final[Mapping[PoolKind, Balance]] = {
     PoolKind.LEAST_LOADED: Balance.LEAST_LOADED,
@@ -93,7 +104,13 @@ def server_commands(
 
 @lru_cache(maxsize=8192)
 def server_spec(server: Server) -> ha.ServerSpec:
-    """Return a server as HAProxy declares it; remembered, since every change writes all of them."""
+    """Return a server as HAProxy declares it; remembered, since every change writes all of them.
+
+    Raises:
+        ValueError: its address is not known.
+    """
+    if server.endpoint is None:
+        raise ValueError(f"the address of {server.key.name} is not known")
     return ha.ServerSpec(
         name=server.key.name,
         number=server.number,
@@ -104,13 +121,22 @@ def server_spec(server: Server) -> ha.ServerSpec:
 
 
 def pool_configs(servers: Iterable[Server], *, pools_per_kind: int) -> tuple[PoolConfig, ...]:
-    """Return every pool with the servers that are in it."""
+    """Return every pool with the servers that are in it and in its twin.
+
+    A server whose address is not known is left out: HAProxy could not start with it.
+    """
     within: dict[str, list[ha.ServerSpec]] = {}
     for server in servers:
-        within.setdefault(server.key.pool, []).append(server_spec(server))
+        if server.endpoint is not None:
+            within.setdefault(server.key.pool, []).append(server_spec(server))
     names = [(kind, f"{kind}{index}") for kind in PoolKind for index in range(pools_per_kind)]
     return tuple(
-        PoolConfig(name=name, balance=_BALANCE[kind], servers=tuple(within.get(name, ())))
+        PoolConfig(
+            name=name,
+            balance=_BALANCE[kind],
+            servers=tuple(within.get(name, ())),
+            python_servers=tuple(within.get(twin_of(PoolName(name)), ())),
+        )
         for kind, name in names
     )
 
@@ -149,7 +175,8 @@ def edited_map(text: str, before: Routes, changes: RouteChanges) -> str:
 
 
 def _value(route: Route) -> str:
-    return f"{route.pool}:{route.model}"
+    front_ends = ha_config.FrontEnds(route.front_ends)
+    return route_value(pool=route.pool, model=route.model, front_ends=front_ends)
 
 
 def listing_entries(listing: str) -> Entries:
@@ -163,17 +190,46 @@ def read_routes(entries: Entries) -> ReadRoutes:
     names: dict[str, list[str]] = {}
     for name, value in values.items():
         names.setdefault(value, []).append(name)
-    routes = Routes({r: frozenset(names[v]) for v in names if (r := _route(v)) is not None})
-    return ReadRoutes(routes=routes, foreign=len(routes) != len(entries))
+    led: dict[Route, list[str]] = {}
+    written = 0
+    for value, found in names.items():
+        route = _route(value)
+        if route is not None:
+            led.setdefault(route, []).extend(found)
+            written += len(found) if value == _value(route) else 0
+    routes = Routes({route: frozenset(found) for route, found in led.items()})
+    return ReadRoutes(routes=routes, foreign=written != len(entries))
 
 
 def _route(value: str) -> Route | None:
-    pool, _, model = value.partition(":")
-    return Route(pool=PoolName(pool), model=ModelName(model)) if pool and model else None
+    """Read a value; without its third field it means what HAProxy takes it for."""
+    pool, _, rest = value.partition(":")
+    model, _, front_ends = rest.partition(":")
+    found = _FRONT_ENDS.get(front_ends or FrontEnds.ANY)
+    if not pool or not model or found is None:
+        return None
+    return Route(pool=PoolName(pool), model=ModelName(model), front_ends=found)
+
+
+Addresses = Mapping[ServerKey, UnixEndpoint]
+"""Where servers on unix sockets are: HAProxy does not show it."""
+
+
+def read_addresses(pools: str) -> dict[ServerKey, UnixEndpoint]:
+    """Read the unix sockets of all servers from what `render_pools` wrote."""
+    found: dict[ServerKey, UnixEndpoint] = {}
+    pool = ""
+    for line in pools.splitlines():
+        word, *rest = line.split(maxsplit=3) or [""]
+        if word == "backend" and rest:
+            pool = rest[0]
+        elif word == "server" and len(rest) > 1 and rest[1].startswith(_UNIX):
+            found[_key(pool, rest[0])] = UnixEndpoint(path=rest[1].removeprefix(_UNIX))
+    return found
 
 
 def observed_servers(
-    states: Iterable[ServerState], stats: Iterable[Stat]
+    states: Iterable[ServerState], stats: Iterable[Stat], addresses: Addresses
 ) -> tuple[ObservedServer, ...]:
     """Join both tables; a server that only one of them has is left for the next look.
 
@@ -181,10 +237,15 @@ def observed_servers(
     """
     counted = {(stat.pool, stat.server): stat for stat in stats if stat.server is not None}
     return tuple(
-        _observed(state, counted[state.pool, state.name])
+        _observed(state, counted[state.pool, state.name], addresses)
         for state in states
-        if (state.pool, state.name) in counted and _POOL.fullmatch(state.pool)
+        if (state.pool, state.name) in counted and _is_pool(state.pool)
     )
+
+
+@lru_cache(maxsize=8192)
+def _is_pool(backend: str) -> bool:
+    return _POOL.fullmatch(backend) is not None
 
 
 def pool_demand(stats: Iterable[Stat], holds: Mapping[str, int] | None) -> tuple[PoolDemand, ...]:
@@ -209,11 +270,18 @@ def pool_demand(stats: Iterable[Stat], holds: Mapping[str, int] | None) -> tuple
     )
 
 
-def _observed(state: ServerState, stat: Stat) -> ObservedServer:
+def waiting_pools(demand: Iterable[PoolDemand]) -> frozenset[PoolName]:
+    """Return the pools in which requests wait; HAProxy counts a pool's and its twin's holds as one."""
+    queued = {each.pool for each in demand if each.queued or each.held}
+    held = {twin_of(each.pool) for each in demand if each.held}
+    return frozenset(queued | held)
+
+
+def _observed(state: ServerState, stat: Stat, addresses: Addresses) -> ObservedServer:
+    key = _key(state.pool, state.name)
+    at = addresses.get(key) if state.host == _NO_HOST else (state.host, state.port)
     return ObservedServer(
-        server=_server(
-            state.pool, state.name, state.number, (state.host, state.port), stat.maxconn
-        ),
+        server=_server(key, state.number, at, stat.maxconn),
         admin=_ADMIN[state.admin],
         health=_health(state),
         checked=state.checked,
@@ -224,13 +292,19 @@ def _observed(state: ServerState, stat: Stat) -> ObservedServer:
 
 
 @lru_cache(maxsize=8192)
-def _server(pool: str, name: str, number: int, at: tuple[str, int], maxconn: int | None) -> Server:
+def _key(pool: str, name: str) -> ServerKey:
+    return ServerKey(pool=PoolName(pool), name=ServerName(name))
+
+
+@lru_cache(maxsize=8192)
+def _server(
+    key: ServerKey, number: int, at: UnixEndpoint | tuple[str, int] | None, maxconn: int | None
+) -> Server:
     """Build what rarely changes; remembered, because every look shows the same servers."""
-    host, port = at
     return Server(
-        key=ServerKey(pool=PoolName(pool), name=ServerName(name)),
+        key=key,
         number=number,
-        endpoint=Endpoint(host=host, port=port),
+        endpoint=Endpoint(host=at[0], port=at[1]) if isinstance(at, tuple) else at,
         maxconn=maxconn or 0,
     )
 

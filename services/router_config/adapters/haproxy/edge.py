@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import groupby, islice
 from typing import Final
 
+from libs.contracts.lease import UnixEndpoint
 from libs.haproxy.client import HaproxyClient
 from libs.haproxy.codec import Rejected
 from libs.haproxy.commands import (
@@ -26,14 +27,18 @@ from services.router_config.adapters.haproxy.codec import (
     observed_servers,
     pool_demand,
     server_commands,
+    waiting_pools,
 )
 from services.router_config.adapters.haproxy.maps import EdgeMaps
-from services.router_config.domain.model import Observed
+from services.router_config.domain.model import Observed, ObservedServer, ServerKey
 from services.router_config.domain.plan import Action, Admit, Join, Publish, Retire
 from services.router_config.ports import Done, EdgeView, Outcome, Pending, Refused
 
 ACTIONS_AT_ONCE: Final = 32
 """A line of about 10 kB, and some milliseconds in which HAProxy does nothing else."""
+
+ADDRESSES_MAX: Final = 32_768
+"""Addresses that are remembered before those of servers that have left are forgotten."""
 
 LOOK: Final = (ShowInfo(), ShowServersState(), ShowStat(), ShowMaps())
 """One look, in one line; each round trip less is a chance less to wait for a busy machine."""
@@ -43,12 +48,21 @@ class HaproxyEdge:
     """Observes and changes a HAProxy through its runtime API."""
 
     def __init__(
-        self, client: HaproxyClient, *, pools_per_kind: Callable[[], int], now: Callable[[], float]
+        self,
+        client: HaproxyClient,
+        *,
+        pools_per_kind: Callable[[], int],
+        addresses: Mapping[ServerKey, UnixEndpoint],
+        now: Callable[[], float],
     ) -> None:
-        """Use a client; `now` is Unix time in seconds."""
+        """Use a client; `now` is Unix time in seconds.
+
+        `addresses` are those of servers on unix sockets that may be there already.
+        """
         self._client = client
         self._pools_per_kind = pools_per_kind
         self._maps = EdgeMaps(client, now=now)
+        self._addresses = dict(addresses)
 
     async def observe(self) -> EdgeView:
         """Read the whole state; counters after states, so that an idle one was idle in its state.
@@ -62,17 +76,21 @@ class HaproxyEdge:
         holds = parse_holds(await self._client.query(ShowHolds()))
         await self._maps.read(parse_maps(shown[3]), pid=info.pid)
         routes, access = self._maps.routes, self._maps.access
+        demand = pool_demand(stats, holds)
+        servers = observed_servers(states, stats, self._addresses)
+        self._forget(servers)
         return EdgeView(
             observed=Observed(
-                servers=observed_servers(states, stats),
+                servers=servers,
                 routes=routes.routes,
                 listing=self._maps.listing,
                 pools_per_kind=self._pools_per_kind(),
                 foreign=routes.foreign,
                 access=access.access,
                 access_foreign=access.foreign,
+                waiting=waiting_pools(demand),
             ),
-            demand=pool_demand(stats, holds),
+            demand=demand,
             version=info.version.partition("-")[0],
             pid=info.pid,
             dropped_spans=info.dropped_logs,
@@ -88,6 +106,7 @@ class HaproxyEdge:
             return await self._maps.publish(action)
         if isinstance(action, Admit):
             return await self._maps.admit(action)
+        self._note(action)
         commands = server_commands(action)
         reply = await self._client.execute_all(commands)
         if isinstance(reply, Rejected) and not _was_there(action, reply.text):
@@ -109,11 +128,24 @@ class HaproxyEdge:
     async def _apply_batch(self, batch: tuple[Action, ...]) -> list[Outcome]:
         """Do them in one line; where HAProxy objects, one by one, to learn to which."""
         if len(batch) > 1:
+            for action in batch:
+                self._note(action)
             each = [server_commands(a) for a in batch if not isinstance(a, Publish | Admit)]
             reply = await self._client.execute_all([c for commands in each for c in commands])
             if not isinstance(reply, Rejected):
                 return [Done(commands=len(commands)) for commands in each]
         return [await self.apply(action) for action in batch]
+
+    def _note(self, action: Action) -> None:
+        """Remember the unix socket of a server that joins: HAProxy does not show its path."""
+        if isinstance(action, Join) and isinstance(action.server.endpoint, UnixEndpoint):
+            self._addresses[action.server.key] = action.server.endpoint
+
+    def _forget(self, servers: Iterable[ObservedServer]) -> None:
+        """Keep the addresses of servers that are there, now and then: a name never comes back."""
+        if len(self._addresses) > ADDRESSES_MAX:
+            there = {seen.server.key for seen in servers}
+            self._addresses = {k: at for k, at in self._addresses.items() if k in there}
 
 
 def _was_there(action: Action, text: str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
@@ -20,6 +21,7 @@ from libs.haproxy.config import (
     render_pools,
     render_scripts,
 )
+from libs.contracts.lease import UnixEndpoint
 from libs.telemetry.logging import get_logger
 from services.router_config.adapters.haproxy.access_codec import access_entries, read_access
 from services.router_config.adapters.haproxy.codec import (
@@ -28,11 +30,12 @@ from services.router_config.adapters.haproxy.codec import (
     edited_map,
     listing_entries,
     pool_configs,
+    read_addresses,
     route_entries,
 )
 from services.router_config.domain.access import Access, KeysOnly
 from services.router_config.domain.desire import listing
-from services.router_config.domain.model import Routes
+from services.router_config.domain.model import Routes, ServerKey
 from services.router_config.domain.route_changes import route_changes
 from services.router_config.ports import Counters, SavedRouting
 
@@ -64,6 +67,10 @@ class StateFiles:
         """Whether somebody had a key when it was last saved."""
         access = self._access()
         return isinstance(access, KeysOnly) and bool(access.grants)
+
+    def addresses(self) -> dict[ServerKey, UnixEndpoint]:
+        """Return the unix sockets of the servers that were last saved."""
+        return read_addresses(self._read(POOLS_FILE) or "")
 
     def prepare(self, config: EdgeConfig) -> bool:
         """Make everything that a start needs.
@@ -135,10 +142,10 @@ class StateFiles:
     def _add_pools(self) -> None:
         """Append the pools that the file does not have yet; those that it has keep their place."""
         text = self._read(POOLS_FILE) or ""
-        pools = pool_configs((), pools_per_kind=self._counters.pools_per_kind)
-        missing = tuple(pool for pool in pools if f"backend {pool.name} " not in text)
+        every = render_pools(pool_configs((), pools_per_kind=self._counters.pools_per_kind))
+        missing = [pool for pool in _backends(every) if _heading(pool) not in text]
         if missing:
-            self._write(POOLS_FILE, f"{text}\n{render_pools(missing)}")
+            self._write(POOLS_FILE, "\n".join((text, *missing)))
 
     def _access(self) -> Access | None:
         """Return who may ask as last saved; None where nothing was."""
@@ -171,3 +178,13 @@ class StateFiles:
         beside.write_bytes(text.encode())
         beside.replace(path)
         self._written[name] = text
+
+
+def _backends(pools: str) -> list[str]:
+    """Cut what `render_pools` wrote into its backends."""
+    return [f"{backend.rstrip()}\n" for backend in re.split(r"^(?=backend )", pools, flags=re.M) if backend]
+
+
+def _heading(backend: str) -> str:
+    """Return what begins a backend: a word, its name and a space."""
+    return " ".join(backend.split(maxsplit=2)[:2]) + " "
