@@ -18,6 +18,7 @@ with the end-of-turn token.
 from __future__ import annotations
 
 import json
+from itertools import pairwise
 from pathlib import Path
 from typing import Final
 
@@ -131,7 +132,7 @@ def _successors(tokenizer: Tokenizer) -> list[int]:
     newline = tokenizer.encode("\n").ids
     chain = [*newline, *tokenizer.encode(TEXT).ids, END_OF_TURN]
     # The first occurrence wins: otherwise a letter that comes twice would skip what is between.
-    for token, successor in reversed(list(zip(chain, chain[1:], strict=False))):
+    for token, successor in reversed(list(pairwise(chain))):
         successors[token] = successor
     return successors
 

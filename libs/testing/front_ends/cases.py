@@ -38,7 +38,9 @@ def chat(name: str, **fields: object) -> Iterator[Case]:
 
 def completion(name: str, **fields: object) -> Iterator[Case]:
     """Ask a completion with these fields over the usual ones, whole and as a stream."""
-    yield from _both(f"completion {name}", COMPLETIONS, {"model": MODEL, "prompt": PROMPT, **fields})
+    yield from _both(
+        f"completion {name}", COMPLETIONS, {"model": MODEL, "prompt": PROMPT, **fields}
+    )
 
 
 def each(name: str, **fields: object) -> Iterator[Case]:

@@ -14,9 +14,10 @@ SCHEMA: Final = {
     "required": ["name", "age"],
     "additionalProperties": False,
 }
+FUNCTION: Final = {"name": "weather", "description": "Tells it.", "parameters": SCHEMA}
 TOOL: Final = {
     "type": "function",
-    "function": {"name": "weather", "description": "Tells it.", "parameters": SCHEMA},
+    "function": FUNCTION,
 }
 CALL: Final = {
     "id": "call_1",
@@ -196,7 +197,7 @@ CHAT_OPTIONS: Final[dict[str, Body]] = {
     "safety_identifier": {"safety_identifier": "x"},
     "prompt_cache_key": {"prompt_cache_key": "x"},
     "verbosity": {"verbosity": "low"},
-    "functions": {"functions": [TOOL["function"]]},
+    "functions": {"functions": [FUNCTION]},
     "function_call": {"function_call": "none"},
 }
 
@@ -223,7 +224,7 @@ TOOLS: Final[dict[str, Body]] = {
     "the choice none without tools": {"tool_choice": "none"},
     "the choice required without tools": {"tool_choice": "required"},
     "no tools and auto": {"tools": [], "tool_choice": "auto"},
-    "tools with strict": {"tools": [{**TOOL, "function": {**TOOL["function"], "strict": True}}]},
+    "tools with strict": {"tools": [{**TOOL, "function": {**FUNCTION, "strict": True}}]},
     "tools without parameters": {"tools": [{"type": "function", "function": {"name": "x"}}]},
 }
 

@@ -167,7 +167,7 @@ BODIES: Final[dict[str, bytes]] = {
     "a number with a leading zero": _TEXT.replace("4}", '4, "x": 01}').encode(),
     "a number with a plus": _TEXT.replace("4}", '4, "x": +1}').encode(),
     "-0": _TEXT.replace("4}", '4, "temperature": -0}').encode(),
-    "an exponent": _TEXT.replace("4}", '4e0}').encode(),
+    "an exponent": _TEXT.replace("4}", "4e0}").encode(),
     "max_tokens twice": _TEXT.replace("4}", '4, "max_tokens": 6}').encode(),
     "the model twice": _TEXT.replace("4}", '4, "model": "m"}').encode(),
     "two models": _TEXT.replace("4}", '4, "model": "unknown"}').encode(),

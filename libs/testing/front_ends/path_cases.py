@@ -32,8 +32,16 @@ OTHERS: Final[tuple[tuple[str, str, Body], ...]] = (
     ("no special tokens", "/tokenize", {"prompt": "Hello", "add_special_tokens": False}),
     ("token strings", "/tokenize", {"prompt": "Hello 🦊", "return_token_strs": True}),
     ("a chat", "/tokenize", {"messages": [USER]}),
-    ("a chat without generation prompt", "/tokenize", {"messages": [USER], "add_generation_prompt": False}),
-    ("a chat with tools", "/tokenize", {"messages": [USER], "tools": [{"type": "function", "function": {"name": "x"}}]}),
+    (
+        "a chat without generation prompt",
+        "/tokenize",
+        {"messages": [USER], "add_generation_prompt": False},
+    ),
+    (
+        "a chat with tools",
+        "/tokenize",
+        {"messages": [USER], "tools": [{"type": "function", "function": {"name": "x"}}]},
+    ),
     ("nothing", "/tokenize", {}),
     ("a number", "/tokenize", {"prompt": 5}),
     ("an unknown model", "/tokenize", {"prompt": "Hello", "model": "unknown"}),
@@ -46,7 +54,11 @@ OTHERS: Final[tuple[tuple[str, str, Body], ...]] = (
     ("a negative token", "/detokenize", {"tokens": [-1]}),
     ("nothing", "/detokenize", {}),
     ("a text", "/v1/responses", {"input": "Hello", "max_output_tokens": 4}),
-    ("a text, streamed", "/v1/responses", {"input": "Hello", "max_output_tokens": 4, "stream": True}),
+    (
+        "a text, streamed",
+        "/v1/responses",
+        {"input": "Hello", "max_output_tokens": 4, "stream": True},
+    ),
     ("a message", "/v1/messages", {"messages": [USER], "max_tokens": 4}),
     ("a message", "/v1/messages/count_tokens", {"messages": [USER]}),
     ("a text", "/v1/embeddings", {"input": "Hello"}),
@@ -62,5 +74,9 @@ OTHERS: Final[tuple[tuple[str, str, Body], ...]] = (
     ("a chat", "/v1/chat/completions/render", {"messages": [USER]}),
     ("a text", "/v1/completions/render", {"prompt": "Hello"}),
     ("a batch", "/v1/chat/completions/batch", {"messages": [[USER], [USER]], "max_tokens": 3}),
-    ("tokens", "/inference/v1/generate", {"token_ids": [300], "sampling_params": {"max_tokens": 3}}),
+    (
+        "tokens",
+        "/inference/v1/generate",
+        {"token_ids": [300], "sampling_params": {"max_tokens": 3}},
+    ),
 )

@@ -8,6 +8,9 @@ from typing import Final
 
 from libs.testing.front_ends.cases import Body, Case, chat, completion, each
 
+_OVER_BORDERS: Final = " fox"[:3].replace(" ", "n ", 1)
+"""The end of a word and the beginning of the next one."""
+
 CROSSED: Final[dict[str, Body]] = {
     "max_tokens 9": {"max_tokens": 9},
     "top_p 0.9 at temperature 1": {"top_p": 0.9, "temperature": 1.0, "seed": 3},
@@ -49,7 +52,7 @@ SINGLE: Final[dict[str, Body]] = {
     "skip_special_tokens false": {"skip_special_tokens": False},
     "spaces_between_special_tokens false": {"spaces_between_special_tokens": False},
     "stop as a string": {"stop": "fox"},
-    "stop across token borders": {"stop": ["n fo"]},
+    "stop across token borders": {"stop": [_OVER_BORDERS]},
     "stop inside a token": {"stop": ["umps ov"]},
     "stop at an emoji": {"stop": ["🦊"]},
     "stop behind an emoji": {"stop": ["🦊 j"]},
@@ -62,7 +65,10 @@ SINGLE: Final[dict[str, Body]] = {
     "stop null": {"stop": None},
     "stop string that begins another": {"stop": ["over na", "over"]},
     "stop string in the output": {"stop": ["fox"], "include_stop_str_in_output": True},
-    "stop over borders in the output": {"stop": ["n fo"], "include_stop_str_in_output": True},
+    "stop over borders in the output": {
+        "stop": [_OVER_BORDERS],
+        "include_stop_str_in_output": True,
+    },
     "stop at an emoji, in the output": {"stop": ["🦊"], "include_stop_str_in_output": True},
     "stop before min_tokens": {"stop": ["quick"], "min_tokens": 10},
     "stop with log probabilities cut": {"stop": ["umps ov"], "return_token_ids": True},
@@ -167,7 +173,7 @@ def sampling_cases() -> Iterator[Case]:
 
 
 def _chat_log_probabilities() -> Iterator[Case]:
-    for name, fields in {
+    cases: dict[str, Body] = {
         "logprobs": {"logprobs": True},
         "logprobs false": {"logprobs": False},
         "top_logprobs 0": {"logprobs": True, "top_logprobs": 0},
@@ -182,7 +188,7 @@ def _chat_log_probabilities() -> Iterator[Case]:
         "top_logprobs null": {"logprobs": True, "top_logprobs": None},
         "logprobs null": {"logprobs": None},
         "logprobs as a number": {"logprobs": 3},
-        "logprobs and stop": {"logprobs": True, "top_logprobs": 2, "stop": ["n fo"]},
+        "logprobs and stop": {"logprobs": True, "top_logprobs": 2, "stop": [_OVER_BORDERS]},
         "logprobs and an emoji": {"logprobs": True, "top_logprobs": 2, "max_tokens": 12},
         "logprobs as token ids": {
             "logprobs": True,
@@ -193,12 +199,13 @@ def _chat_log_probabilities() -> Iterator[Case]:
         "logprobs, sampled": {"logprobs": True, "temperature": 1.0, "seed": 5},
         "logprobs and penalties": {"logprobs": True, "top_logprobs": 2, "presence_penalty": 1.0},
         "return_prompt_text": {"return_prompt_text": True},
-    }.items():
+    }
+    for name, fields in cases.items():
         yield from chat(name, **fields)
 
 
 def _completion_log_probabilities() -> Iterator[Case]:
-    for name, fields in {
+    cases: dict[str, Body] = {
         "logprobs 0": {"logprobs": 0},
         "logprobs 1": {"logprobs": 1},
         "logprobs 5": {"logprobs": 5},
@@ -210,7 +217,7 @@ def _completion_log_probabilities() -> Iterator[Case]:
         "logprobs null": {"logprobs": None},
         "logprobs and echo": {"logprobs": 2, "echo": True, "max_tokens": 3},
         "logprobs, echo and no new token": {"logprobs": 2, "echo": True, "max_tokens": 0},
-        "logprobs and stop": {"logprobs": 1, "stop": ["n fo"]},
+        "logprobs and stop": {"logprobs": 1, "stop": [_OVER_BORDERS]},
         "logprobs and an emoji": {"logprobs": 2, "max_tokens": 14},
         "logprobs as token ids": {"logprobs": 2, "return_tokens_as_token_ids": True},
         "logprob_token_ids": {"logprobs": 1, "logprob_token_ids": [300, 301], "max_tokens": 3},
@@ -226,5 +233,6 @@ def _completion_log_probabilities() -> Iterator[Case]:
         "an empty suffix": {"suffix": ""},
         "best_of": {"best_of": 2},
         "best_of 1": {"best_of": 1},
-    }.items():
+    }
+    for name, fields in cases.items():
         yield from completion(name, **fields)

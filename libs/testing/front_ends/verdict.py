@@ -33,9 +33,7 @@ def movable(
     not among them: nothing is known about it.
     """
     pairs = tuple(found)
-    return tuple(
-        name for name, smaller in _without_one(table) if _all_agree(table, smaller, pairs)
-    )
+    return tuple(name for name, smaller in _without_one(table) if _all_agree(table, smaller, pairs))
 
 
 def _without_one(table: FrontEndTable) -> Iterator[tuple[str, FrontEndTable]]:

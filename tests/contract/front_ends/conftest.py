@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from typing import Final
 
@@ -13,12 +11,10 @@ import pytest
 from libs.engine.rust_front_end import Missing, find_program
 from libs.testing.chain_model import write_chain_model
 from libs.testing.front_ends.all_cases import all_cases
-from libs.testing.front_ends.asking import ask
-from libs.testing.front_ends.cases import ALIAS, MODEL, Case
-from libs.testing.front_ends.compare import Answer, Difference, compare
+from libs.testing.front_ends.asking import Asked, ask_both
+from libs.testing.front_ends.cases import ALIAS, MODEL
 from libs.testing.two_front_ends import FrontEnds, two_front_ends
 
-_AT_ONCE: Final = 6
 _KV_CACHE_BYTES: Final = 2**28
 
 ARGUMENTS: Final = (
@@ -37,16 +33,6 @@ ENVIRONMENT: Final = {
 }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
-    """A case with both answers and how they differ."""
-
-    case: Case
-    rust: Answer
-    python: Answer
-    difference: Difference | None
-
-
 @pytest.fixture(scope="session")
 def front_ends(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FrontEnds]:
     """Run both front ends over the model whose text is known."""
@@ -62,15 +48,7 @@ def front_ends(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FrontEnds]:
 @pytest.fixture(scope="session")
 def asked(front_ends: FrontEnds) -> Mapping[str, Asked]:
     """Ask every case of both; gives them by name."""
-
-    def both(case: Case) -> Asked:
-        rust, python = ask(front_ends.rust, case), ask(front_ends.python, case)
-        return Asked(
-            case=case, rust=rust, python=python, difference=compare(rust=rust, python=python)
-        )
-
-    with ThreadPoolExecutor(_AT_ONCE) as pool:
-        return {each.case.name: each for each in pool.map(both, all_cases())}
+    return ask_both(all_cases(), rust_url=front_ends.rust, python_url=front_ends.python)
 
 
 def vllm_release() -> str:

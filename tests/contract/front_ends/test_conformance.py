@@ -7,7 +7,7 @@ would lose (Python answers and Rust does not, or another meaning) can only be ro
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import pytest
 from vllm.entrypoints.openai.chat_completion.protocol import ChatCompletionRequest
@@ -15,6 +15,7 @@ from vllm.entrypoints.openai.completion.protocol import CompletionRequest
 
 from libs.haproxy.front_ends import TABLE
 from libs.testing.front_ends.all_cases import all_cases
+from libs.testing.front_ends.asking import Asked
 from libs.testing.front_ends.cases import CHAT, COMPLETIONS
 from libs.testing.front_ends.known import KEPT_IN_PYTHON, KNOWN, reason_of
 from libs.testing.front_ends.verdict import (
@@ -23,9 +24,6 @@ from libs.testing.front_ends.verdict import (
     movable_paths,
     needs_python,
 )
-
-if TYPE_CHECKING:
-    from tests.contract.front_ends.conftest import Asked
 
 CASES: Final = all_cases()
 SERVED_BY_RUST: Final = tuple(case.name for case in CASES if not needs_python(TABLE, case))
