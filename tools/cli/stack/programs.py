@@ -109,6 +109,7 @@ def _ray(layout: Layout, record: StackRecord, base: Mapping[str, str], *, cuda: 
             "SLUICE_REPLICA_NATS_CREDENTIALS_FILE": str(layout.credentials("replica")),
             "SLUICE_REPLICA_TRACES_DIR": str(layout.traces),
             "SLUICE_REPLICA_MODELS_DIR": str(layout.models),
+            "SLUICE_REPLICA_SOCKETS_DIR": str(layout.replica_sockets),
         },
         directory=layout.var,
         log_file=layout.logs / "ray.log",
