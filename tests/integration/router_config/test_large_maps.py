@@ -27,7 +27,7 @@ from services.router_config.adapters.haproxy.codec import (
 )
 from services.router_config.adapters.haproxy.edge import HaproxyEdge
 from services.router_config.adapters.haproxy.files import StateFiles
-from services.router_config.domain.model import PoolName, Route, Routes
+from services.router_config.domain.model import FrontEnds, PoolName, Route, Routes
 from services.router_config.domain.plan import Publish
 from services.router_config.ports import Done, Refused, SavedRouting
 
@@ -35,6 +35,8 @@ MANY: Final = REPLACED_NAMES_MAX + 500
 ROUTES: Final = (
     Route(pool=PoolName("lc0"), model=ModelName("m")),
     Route(pool=PoolName("px0"), model=ModelName("n")),
+    Route(pool=PoolName("lc0"), model=ModelName("m"), front_ends=FrontEnds.SPLIT),
+    Route(pool=PoolName("lc0"), model=ModelName("m"), front_ends=FrontEnds.PYTHON),
 )
 
 Names = dict[str, Route]
@@ -91,7 +93,7 @@ async def info(client: HaproxyClient) -> MapInfo:
 
 def written(routes: Names) -> dict[str, str]:
     """Return what a map of these should hold."""
-    return {name: f"{route.pool}:{route.model}" for name, route in routes.items()}
+    return {name: f"{r.pool}:{r.model}:{r.front_ends}" for name, r in routes.items()}
 
 
 async def test_a_few_names_among_many_change_where_they_stand(

@@ -20,7 +20,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from libs.contracts.ids import ModelName
-from libs.contracts.lease import Endpoint, ReplicaLease
+from libs.contracts.lease import Endpoint, FrontEnd, ReplicaLease, UnixEndpoint
 from libs.contracts.model_spec import RoutingPolicy, RoutingSpec
 from libs.haproxy.client import HaproxyClient
 from libs.testing.real_haproxy import edge_config, real_haproxy, short_folder
@@ -37,6 +37,7 @@ from services.router_config.domain.model import (
     Server,
     ServerKey,
     ServerName,
+    twin_of,
 )
 from services.router_config.domain.plan import Join, RoutingPlan, plan
 from services.router_config.ports import Done, Outcome, Refused
@@ -49,10 +50,16 @@ SERVERS: Final = [f"{model}{number}.0a1b2c3d" for model in MODELS for number in 
 SERVER_POOLS: Final = dict(zip(SERVERS, ("lc0", "lc0", "px0", "px0", "lc1", "lc1"), strict=True))
 NAMES: Final = ("a", "b", "c", "alias-a", "alias-b", "alias-c", "foreign", "sp.ecial/x")
 
-servers = st.sampled_from(SERVERS).map(lambda name: f"{SERVER_POOLS[name]}/{name}")
-pools = st.sampled_from(["lc0", "lc1", "lc3", "px0", "px2"])
+servers = st.builds(
+    lambda name, twin: f"{SERVER_POOLS[name]}{twin}/{name}",
+    st.sampled_from(SERVERS),
+    st.sampled_from(["", "-py"]),
+)
+pools = st.sampled_from(["lc0", "lc1", "lc1-py", "lc3", "px0", "px2"])
 names = st.sampled_from(NAMES)
-values = st.sampled_from(["lc0:a", "lc1:c", "px3:b", "lc2:nobody", "junk"])
+values = st.sampled_from(
+    ["lc0:a:any", "lc1:c:split", "px3:b:python", "lc2:nobody:any", "lc0:a", "lc0:a:x", "junk"]
+)
 edits = st.one_of(
     st.builds("set server {0} state maint; del server {0}".format, servers),
     st.builds(
@@ -85,12 +92,28 @@ edits = st.one_of(
 
 
 def leases() -> Iterator[ReplicaLease]:
-    """Say that two replicas of each model are ready; nobody listens there, which is no matter."""
+    """Say that two replicas of each model are ready; nobody listens there, which is no matter.
+
+    One of `a` has a Rust front end, and both of `c`, these on unix sockets.
+    """
     for port, (model, number) in enumerate(itertools.product(MODELS, range(2)), start=20_001):
-        yield replace(
-            a_lease(f"{model}{number}", model=model),
-            address=Endpoint(host="127.0.0.1", port=port),
-        )
+        name = f"{model}{number}"
+        said = replace(a_lease(name, model=model), address=Endpoint(host="127.0.0.1", port=port))
+        if model == "c":
+            yield replace(
+                said,
+                address=UnixEndpoint(path=f"/run/{name}.r"),
+                python_address=UnixEndpoint(path=f"/run/{name}.p"),
+                front_end=FrontEnd.RUST,
+                rust_names=("c", "alias-c"),
+            )
+        elif name == "a1":
+            python = Endpoint(host="127.0.0.1", port=port + 100)
+            yield replace(
+                said, python_address=python, front_end=FrontEnd.RUST, rust_names=("a",)
+            )
+        else:
+            yield said
 
 
 KNOWN: Final = Known(
@@ -121,7 +144,9 @@ class Edge:
 
     def __post_init__(self) -> None:
         """Look through the same client."""
-        self.sees = HaproxyEdge(self.client, pools_per_kind=lambda: POOLS, addresses={}, now=lambda: self.now)
+        self.sees = HaproxyEdge(
+            self.client, pools_per_kind=lambda: POOLS, addresses={}, now=lambda: self.now
+        )
 
     async def round(self) -> tuple[Observed, RoutingPlan]:
         """Look, decide and act once; return what was seen and what was to be done."""
@@ -191,7 +216,10 @@ def gist(observed: Observed) -> object:
     for each in observed.servers:
         server = replace(each.server, key=ServerKey(pool=PoolName(""), name=each.server.key.name))
         behind.setdefault(each.server.key.pool, set()).add((server, each.admin, each.checked))
-    led = {text: (to.model, behind.get(to.pool)) for text, to in observed.routes.items()}
+    led = {
+        text: (to.model, to.front_ends, behind.get(to.pool), behind.get(twin_of(to.pool)))
+        for text, to in observed.routes.items()
+    }
     count = len(observed.servers)
     return led, count, observed.listing, observed.foreign, observed.access
 

@@ -12,6 +12,7 @@ from libs.contracts.ids import ModelName
 from libs.contracts.lease import Endpoint, UnixEndpoint
 from libs.haproxy import commands as ha
 from libs.haproxy.codec import is_word
+from libs.haproxy.commands import CHECK_INTERVAL_S
 from libs.haproxy import config as ha_config
 from libs.haproxy.config import LISTING_KEY, MODELS_MAP, Balance, PoolConfig, route_value
 from libs.haproxy.tables import ServerState, Stat
@@ -29,6 +30,7 @@ from services.router_config.domain.model import (
     Server,
     ServerKey,
     ServerName,
+    is_twin,
     twin_of,
 )
 from services.router_config.domain.plan import (
@@ -56,8 +58,8 @@ _FRONT_ENDS: Final = {each.value: each for each in FrontEnds}
 
 _UNIX: Final = "unix@"
 
-_NO_HOST: Final = "-"
-"""What HAProxy shows where a server is on a unix socket."""
+TWIN_CHECK_INTERVAL_S: Final = 5
+"""The server in the main pool is checked every second, and speaks for the replica."""
 
 _BALANCE: Final[Mapping[PoolKind, Balance]] = {
     PoolKind.LEAST_LOADED: Balance.LEAST_LOADED,
@@ -117,6 +119,7 @@ def server_spec(server: Server) -> ha.ServerSpec:
         address=str(server.endpoint),
         weight=SERVER_WEIGHT,
         maxconn=server.maxconn,
+        check_interval_s=TWIN_CHECK_INTERVAL_S if is_twin(server.key.pool) else CHECK_INTERVAL_S,
     )
 
 
@@ -279,9 +282,9 @@ def waiting_pools(demand: Iterable[PoolDemand]) -> frozenset[PoolName]:
 
 def _observed(state: ServerState, stat: Stat, addresses: Addresses) -> ObservedServer:
     key = _key(state.pool, state.name)
-    at = addresses.get(key) if state.host == _NO_HOST else (state.host, state.port)
+    at = None if state.host is None or state.port is None else (state.host, state.port)
     return ObservedServer(
-        server=_server(key, state.number, at, stat.maxconn),
+        server=_server(key, state.number, at or addresses.get(key), stat.maxconn),
         admin=_ADMIN[state.admin],
         health=_health(state),
         checked=state.checked,
