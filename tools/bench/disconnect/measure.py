@@ -32,7 +32,7 @@ from libs.contracts.subjects import LOAD_SUBJECTS
 from libs.errors import PeerUnreachableError, UsageError
 from libs.testing.edge_world import EdgeWorld, edge_world
 from libs.testing.tiny_model import words, write_tiny_model
-from tools.bench.disconnect.replica import Replica, running_replica
+from libs.testing.edge_replica import Replica, running_replica
 
 MODEL: Final = "simulated"
 FRONT_ENDS: Final = tuple(FrontEnd)

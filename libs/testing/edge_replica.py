@@ -1,4 +1,4 @@
-"""The replica of a measurement: the service itself, without Ray, behind an edge of its own."""
+"""A real replica behind a real edge: the service itself, without Ray, its workers as processes."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from libs.testing.edge_world import EdgeWorld
 from libs.testing.eventually import eventually
 
 START_TIMEOUT_S: Final = 240.0
-_ROOT: Final = Path(__file__).resolve().parents[3]
+_ROOT: Final = Path(__file__).resolve().parents[2]
 _STOP_S: Final = 20.0
 _LOOK_S: Final = 0.5
 _SHOWN_CHARACTERS: Final = 300
@@ -39,10 +39,12 @@ class Replica:
 
     Attributes:
         totals_file: where its simulated device keeps its totals.
+        process: the replica's own process; its end is awaited by whoever ends it.
     """
 
     lease: ReplicaLease
     totals_file: Path
+    process: Process
 
     def made(self) -> int:
         """Return how many tokens its device has made so far."""
@@ -70,7 +72,7 @@ async def running_replica(world: EdgeWorld, spec: ModelSpec) -> AsyncIterator[Re
     try:
         lease = await _until_ready(world, started, log_file)
         await _until_served(world)
-        yield Replica(lease=lease, totals_file=totals_file)
+        yield Replica(lease=lease, totals_file=totals_file, process=started)
     finally:
         await _end(started)
 
