@@ -47,7 +47,11 @@ def ask(url: str, case: Case) -> Answer:
     connection = http.client.HTTPConnection(address.hostname, address.port, timeout=TIMEOUT_S)
     try:
         connection.request(
-            case.method, case.path, case.body or None, {"connection": "close", **case.headers}
+            case.method,
+            case.path,
+            case.body or None,
+            {"connection": "close", **case.headers},
+            encode_chunked="transfer-encoding" in case.headers,
         )
         got = connection.getresponse()
         return Answer(

@@ -182,6 +182,9 @@ BODIES: Final[dict[str, bytes]] = {
     "2,000 levels": _TEXT.replace("4}", f'4, "x": {"[" * 2000}{"]" * 2000}}}').encode(),
     "100,000 levels": b"[" * 100_000,
     "a megabyte in an unknown field": _TEXT.replace("4}", f'4, "x": "{"y" * 10**6}"}}').encode(),
+    "thirty megabytes in an unknown field": _TEXT.replace(
+        "4}", f'4, "x": "{"y" * 30 * 10**6}"}}'
+    ).encode(),
     "three megabytes of a message": _TEXT.replace("France", "y" * 3 * 10**6).encode(),
 }
 
@@ -248,6 +251,7 @@ def _headers() -> Iterator[Case]:
         "a key": {"authorization": "Bearer something"},
         "an accepted type": {"accept": "text/event-stream"},
         "an accepted coding": {"accept-encoding": "gzip"},
+        "chunks": {"transfer-encoding": "chunked"},
         "an origin": {"origin": "http://example.com"},
         "an expectation of engine statistics": {"endpoint-load-metrics-format": "json"},
     }.items():
