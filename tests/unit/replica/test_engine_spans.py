@@ -167,24 +167,38 @@ def test_a_stage_that_never_began_has_no_span(
     assert names(spans_of(with_(**changes)))[2:] == stages
 
 
+QUEUED = {**ABORTED, "scheduled_s": None, "first_token_s": None, "output_tokens": 0}
+
+
 @pytest.mark.parametrize(
-    ("status", "error"), [("FINISHED_ABORTED", "aborted"), ("FINISHED_ERROR", "engine_error")]
+    ("changes", "error"),
+    [
+        ({"status": "FINISHED_ERROR"}, "engine_error"),
+        (QUEUED, "aborted"),
+        ({**ABORTED, "client": 1}, "aborted"),
+    ],
+    ids=["error", "left-in-queue", "left-in-stream"],
 )
-def test_a_request_that_did_not_end_well_is_an_error(status: str, error: str) -> None:
-    """In both spans; their stages only say where the time went."""
-    replica, engine, *stages = spans_of(with_(status=status))
+def test_a_request_that_did_not_end_well_is_an_error(
+    changes: dict[str, object], error: str
+) -> None:
+    """Its stages only say where the time went."""
+    spans = spans_of(with_(**changes))
 
-    assert {span.attributes["error.type"] for span in (replica, engine)} == {error}
-    assert [span.is_error for span in (replica, engine)] == [True, True]
-    assert not any(stage.is_error for stage in stages)
+    whole = [span for span in spans if span.attributes]
+    assert {span.attributes["error.type"] for span in whole} == {error}
+    assert all(span.is_error for span in whole)
+    assert not any(span.is_error for span in spans if not span.attributes)
 
 
-def test_an_abort_with_stop_strings_may_be_a_good_end() -> None:
-    """A front end that finds a stop string aborts the request in the engine."""
-    _, engine, *_ = spans_of(with_(status="FINISHED_ABORTED", has_stop_strings=True))
+@pytest.mark.parametrize("changes", [{}, {"client": 1, "has_stop_strings": True}])
+def test_an_abort_that_may_be_a_stop_string_is_no_error(changes: dict[str, object]) -> None:
+    """The front end found one, or the client left: the engine cannot tell."""
+    spans = spans_of(with_(**ABORTED, **changes))
 
-    assert "error.type" not in engine.attributes
-    assert "gen_ai.response.finish_reasons" not in engine.attributes
+    engine = next(span for span in spans if span.name == "engine")
+    assert engine.attributes["sluice.ended_by"] == "front_end"
+    assert not {"error.type", "gen_ai.response.finish_reasons"} & engine.attributes.keys()
 
 
 @pytest.mark.parametrize(
