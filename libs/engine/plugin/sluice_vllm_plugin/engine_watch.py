@@ -62,7 +62,7 @@ class EngineWatch:
     Attributes:
         pending: records of sampled requests that ended, oldest first.
         first_token_latencies_s: from a request's arrival at the front end to its first token.
-        dropped_count: records and latencies that found no room.
+        dropped_count: records that found no room.
     """
 
     def __init__(self, failures: Failures) -> None:

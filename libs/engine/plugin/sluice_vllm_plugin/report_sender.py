@@ -63,6 +63,10 @@ class ReportSender:
             self._send_load()
             self._send_records()
 
+    def close(self) -> None:
+        """Send nothing more."""
+        self._socket.close()
+
     def _send_load(self) -> None:
         load = {**self._watch.load(), "lost_load_count": self._lost_load_count}
         if self._send(LOAD_SCHEMA, load) is not _Outcome.SENT:

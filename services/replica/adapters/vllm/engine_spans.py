@@ -32,7 +32,7 @@ _ID: Final = re.compile(
     r"(?:\d+_)?(?P<response>(?P<kind>[a-z]+)-(?P<trace>[0-9a-f]{32})-(?P<span>[0-9a-f]{16})-01)\b"
 )
 _OPERATIONS: Final = {"chatcmpl": "chat", "cmpl": "text_completion", "embd": "embeddings"}
-_REASONS: Final = {
+REASONS: Final = {
     "FINISHED_STOPPED": "stop",
     "FINISHED_LENGTH_CAPPED": "length",
     "FINISHED_IGNORED": "length",
@@ -40,7 +40,10 @@ _REASONS: Final = {
     "FINISHED_ABORTED": "abort",
     "FINISHED_ERROR": "error",
 }
-_ERRORS: Final = {"FINISHED_ABORTED": "aborted", "FINISHED_ERROR": "engine_error"}
+"""Every status that ends a request, as a finish reason."""
+
+_ABORTED: Final = "FINISHED_ABORTED"
+_ERRORS: Final = {_ABORTED: "aborted", "FINISHED_ERROR": "engine_error"}
 _NS_PER_S: Final = 1e9
 
 _Attributes: TypeAlias = dict[str, Attribute]
@@ -110,20 +113,25 @@ class RequestSpans:
         """Return the parts that have one another as parents, the engine's last."""
         front_end = self._engine.front_ends.get(request.client)
         arrival_s = _arrival_s(request, clock_offset_s)
-        error = _error_of(request)
+        is_known = not _may_have_stopped(request, front_end)
+        error = _ERRORS.get(request.status) if is_known else None
         common: _Attributes = {
             "gen_ai.operation.name": ids.operation,
             "gen_ai.provider.name": "vllm",
             "gen_ai.request.model": request.adapter or self._engine.model,
             "sluice.front_end": front_end.value if front_end else "unknown",
         }
+        if request.status == _ABORTED:
+            common["sluice.ended_by"] = "front_end"
         if error is not None:
             common["error.type"] = error
+        reason = REASONS.get(request.status) if is_known else None
+        own: _Attributes = {"gen_ai.response.finish_reasons": (reason,)} if reason else {}
         engine = _Part(
             name="engine",
             begin_s=request.queued_s,
             end_s=request.ended_s,
-            attributes={**common, **_details(request, ids, arrival_s)},
+            attributes={**common, **own, **_details(request, ids, arrival_s)},
             is_error=error is not None,
         )
         if front_end is not FrontEnd.RUST:
@@ -198,21 +206,21 @@ def _decodes(request: EngineRequest) -> bool:
     return request.output_tokens > 1 or (request.output_tokens == 1 and request.status in _ERRORS)
 
 
-def _is_ambiguous(request: EngineRequest) -> bool:
-    """Tell whether an abort may be the good end: a front end that finds a stop string aborts."""
-    return request.has_stop_strings and request.status == "FINISHED_ABORTED"
+def _may_have_stopped(request: EngineRequest, front_end: FrontEnd | None) -> bool:
+    """Tell whether an abort may be the good end of a request.
 
-
-def _error_of(request: EngineRequest) -> str | None:
-    return None if _is_ambiguous(request) else _ERRORS.get(request.status)
+    Front ends look for stop strings themselves, and abort the request in the engine when they find
+    one. Only the Python one tells the engine whether there are any. The edge's span says whether
+    the client left.
+    """
+    can_stop = request.has_stop_strings or front_end is not FrontEnd.PYTHON
+    return request.status == _ABORTED and request.output_tokens > 0 and can_stop
 
 
 def _details(request: EngineRequest, ids: _Ids, arrival_s: float) -> _Attributes:
     scheduled_s, first_token_s = request.scheduled_s, request.first_token_s
-    reason = None if _is_ambiguous(request) else _REASONS.get(request.status)
     found: dict[str, Attribute | None] = {
         "gen_ai.response.id": ids.response,
-        "gen_ai.response.finish_reasons": (reason,) if reason else None,
         "gen_ai.usage.input_tokens": request.prompt_tokens,
         "gen_ai.usage.output_tokens": request.output_tokens,
         "gen_ai.usage.cache_read.input_tokens": request.cached_tokens,
