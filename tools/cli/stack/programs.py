@@ -71,7 +71,6 @@ def ray_head(layout: Layout, record: StackRecord, *, cuda: bool) -> RayHead:
     return RayHead(
         port=record.ray_port,
         dashboard_port=record.dashboard_port,
-        client_port=record.ray_client_port,
         agent_port=record.ray_agent_port,
         temp_dir=layout.ray_temp,
         token_file=layout.ray_token,
