@@ -392,6 +392,26 @@ def edge(
 
 
 @app.command()
+def idle(
+    *,
+    seconds: Annotated[float, typer.Option(min=1.0, help="How long to measure.")] = 60.0,
+    settle_s: Annotated[float, typer.Option(min=0.0, help="Wait this long before.")] = 20.0,
+    replicas: Annotated[int, typer.Option(min=1, help="Of a simulated model.")] = 2,
+    as_json: AsJson = False,
+) -> None:
+    """Show the CPU time of a stack that has nothing to do, by kind of process.
+
+    Starts a stack of its own beside any that runs, lets it settle, measures, and stops it.
+    """
+    from tools.bench.idle.command import IdleView, idle_command
+    from tools.bench.idle.run import IdlePlan
+
+    plan = IdlePlan(replicas=replicas, seconds=seconds, settle_s=settle_s)
+    view = IdleView(out=out, err=err, as_json=as_json)
+    idle_command(plan, view, root=ROOT, models=here(CliSettings()).models)
+
+
+@app.command()
 def disconnect(
     *,
     trials: Annotated[int, typer.Option(min=1, help="Clients that leave each front end.")] = 50,

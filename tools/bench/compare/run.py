@@ -117,13 +117,13 @@ def _running(visit: Visit, places: Places) -> Iterator[Stack]:
         stack.start()
         yield stack
     finally:
-        with _undisturbed():
+        with undisturbed():
             stack.stop()
             shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextmanager
-def _undisturbed() -> Iterator[None]:
+def undisturbed() -> Iterator[None]:
     """Let nobody interrupt the stopping: another Ctrl-C would leave processes behind."""
     before = {number: signal.signal(number, signal.SIG_IGN) for number in _ENDING}
     try:

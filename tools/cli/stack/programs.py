@@ -71,7 +71,6 @@ def ray_head(layout: Layout, record: StackRecord, *, cuda: bool) -> RayHead:
     return RayHead(
         port=record.ray_port,
         dashboard_port=record.dashboard_port,
-        client_port=record.ray_client_port,
         agent_port=record.ray_agent_port,
         temp_dir=layout.ray_temp,
         token_file=layout.ray_token,
@@ -92,7 +91,8 @@ def _nats(layout: Layout, base: Mapping[str, str], nats_server: str) -> Program:
     return Program(
         name=NATS,
         command=[nats_server, "-c", str(layout.nats_conf)],
-        environment=base,
+        # With more, each of the few messages a second wakes Go's other threads to look for work.
+        environment={**base, "GOMAXPROCS": "1"},
         directory=layout.var,
         log_file=layout.logs / "nats.log",
     )

@@ -20,6 +20,12 @@ CUT_AFTER_S: Final = 2
 STARTED_POLL_S: Final = 0.005
 START_TIMEOUT_S: Final = 10.0
 
+DATE_PERIOD_S: Final = 1.0
+"""The header `Date` counts whole seconds."""
+
+_DATE_TICK: Final = 0
+"""uvicorn writes the header at every tenth tick, the 0th among them."""
+
 
 class PortError(Exception):
     """The HTTP server did not start."""
@@ -48,17 +54,37 @@ async def serving(
         await _until_started(server, task)
         yield
     finally:
-        server.should_exit = True
+        server.end()
         with contextlib.suppress(asyncio.CancelledError):
             await task
 
 
 class _Server(uvicorn.Server):
-    """Leaves signals to whoever runs the process."""
+    """Leaves signals to the program that runs it, and sleeps while nothing happens."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self._ended = asyncio.Event()
+
+    def end(self) -> None:
+        """Have `serve` shut down and return."""
+        self.should_exit = True
+        self._ended.set()
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
+
+    async def main_loop(self) -> None:
+        """Keep the header `Date` right until the end.
+
+        uvicorn's own loop wakes ten times a second to see whether it should end.
+        Source: `main_loop` and `on_tick` in uvicorn/server.py.
+        """
+        while not await self.on_tick(_DATE_TICK):
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(DATE_PERIOD_S):
+                    await self._ended.wait()
 
 
 def _config(app: Any, server_name: str) -> uvicorn.Config:  # noqa: ANN401 - an ASGI application

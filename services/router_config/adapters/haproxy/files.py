@@ -182,7 +182,11 @@ class StateFiles:
 
 def _backends(pools: str) -> list[str]:
     """Cut what `render_pools` wrote into its backends."""
-    return [f"{backend.rstrip()}\n" for backend in re.split(r"^(?=backend )", pools, flags=re.M) if backend]
+    return [
+        f"{backend.rstrip()}\n"
+        for backend in re.split(r"^(?=backend )", pools, flags=re.M)
+        if backend
+    ]
 
 
 def _heading(backend: str) -> str:
