@@ -35,7 +35,6 @@ REF = ServerRef(pool="lc0", name="r1.aa")
 @asynccontextmanager
 async def served_on(path: Path) -> AsyncIterator[None]:
     """Answer every request on a unix socket for its owner alone."""
-
     connected: set[asyncio.StreamWriter] = set()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

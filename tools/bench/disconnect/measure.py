@@ -30,9 +30,9 @@ from libs.contracts.model_spec import (
 from libs.contracts.reports import LoadReport
 from libs.contracts.subjects import LOAD_SUBJECTS
 from libs.errors import PeerUnreachableError, UsageError
+from libs.testing.edge_replica import Replica, running_replica
 from libs.testing.edge_world import EdgeWorld, edge_world
 from libs.testing.tiny_model import words, write_tiny_model
-from libs.testing.edge_replica import Replica, running_replica
 
 MODEL: Final = "simulated"
 FRONT_ENDS: Final = tuple(FrontEnd)
