@@ -41,6 +41,7 @@ global
     maxconn <connections_max>
     nbthread 1
     tune.bufsize <buffer_bytes>
+    tune.pattern.cache-size 0
     hard-stop-after <hard_stop_after_s>s
 """
 

@@ -20,46 +20,37 @@ r"""A name that may be spelled with an escape of a small letter or `_`, such as 
 _ALTERNATIVES_MAX: Final = 4
 """More of them are divided by their first letter before they are tried."""
 
-_Tree = dict[str, "_Tree | str"]
-
 
 def pattern_of(members: Mapping[str, str]) -> str:
-    """Return a pattern for any of the members, each with what has to follow its name's end.
+    """Return a pattern for any of the members, each with what has to follow its name.
 
     A name may also be written with escapes. What looks like a member within a text does not match,
     because its quotation marks have backslashes before them.
     """
-    tree: _Tree = {}
-    for name, rest in members.items():
-        _add(tree, name, rest)
-    return rf'"(?<=[{{,\s]")(?:{_branches(tree)}|{ESCAPED_LETTER})'
+    return rf'"(?<=[{{,\s]")(?:{_any_of(members)}|{ESCAPED_LETTER})'
 
 
-def _add(tree: _Tree, name: str, rest: str) -> None:
-    for letter in name:
-        found = tree.setdefault(letter, {})
-        assert not isinstance(found, str)
-        tree = found
-    tree[""] = rest
+def _any_of(members: Mapping[str, str]) -> str:
+    """Return alternatives without brackets around them; an empty name is one that ends here."""
+    by_letter: dict[str, dict[str, str]] = {}
+    for name, rest in sorted(members.items()):
+        by_letter.setdefault(name[:1], {})[name[1:]] = rest
+    ends = by_letter.pop("", {})
+    return "|".join((*ends.values(), *_divided(by_letter)))
 
 
-def _branches(tree: _Tree) -> str:
-    """Return alternatives without brackets around them."""
-    letters = sorted(letter for letter in tree if letter)
-    ends = [end] if isinstance(end := tree.get(""), str) else []
-    return "|".join((*ends, *_divided(tree, letters)))
-
-
-def _divided(tree: _Tree, letters: list[str]) -> list[str]:
+def _divided(by_letter: Mapping[str, Mapping[str, str]]) -> list[str]:
+    """Return an alternative for each first letter, behind a look at a range of letters first."""
+    letters = sorted(by_letter)
     if len(letters) <= _ALTERNATIVES_MAX:
-        return [letter + _rest(tree[letter]) for letter in letters]
+        return [letter + _rest(by_letter[letter]) for letter in letters]
     middle = len(letters) // 2
-    low, high = letters[:middle], letters[middle:]
-    first = "|".join(_divided(tree, low))
-    return [f"(?=[{low[0]}-{low[-1]}])(?:{first})", *_divided(tree, high)]
+    low = {letter: by_letter[letter] for letter in letters[:middle]}
+    high = {letter: by_letter[letter] for letter in letters[middle:]}
+    first = "|".join(_divided(low))
+    return [f"(?=[{letters[0]}-{letters[middle - 1]}])(?:{first})", *_divided(high)]
 
 
-def _rest(tree: _Tree | str) -> str:
-    assert not isinstance(tree, str)
-    text = _branches(tree)
-    return text if len(tree) == 1 else f"(?:{text})"
+def _rest(members: Mapping[str, str]) -> str:
+    text = _any_of(members)
+    return text if len({name[:1] for name in members}) == 1 else f"(?:{text})"

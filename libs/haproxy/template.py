@@ -15,6 +15,8 @@ global
     stats socket "<admin_socket>" mode 600 level admin expose-fd listeners
     stats timeout 30s
     tune.bufsize <buffer_bytes>
+    # What a pattern says of a body is not worth remembering: no two bodies are the same.
+    tune.pattern.cache-size 0
     hard-stop-after <hard_stop_after_s>s
     <hold_load>
     log "<span_socket>" len 8192 format raw local0
@@ -61,7 +63,8 @@ frontend api from sluice
     http-request set-var(txn.request_id) req.fhdr(x-request-id)
         if { req.fhdr(x-request-id) -m reg <request_id> }
     http-after-response set-header x-request-id %[var(txn.request_id)] if identified
-    http-after-response set-header x-request-id %[uuid] unless identified
+    http-after-response set-header x-request-id %[date(0,us),hex]-%[rand,hex]
+        unless identified
 
     # `/models/<name>/v1/...`: the model's name leads, a replica sees the rest.
     acl inference path <inference_paths>

@@ -10,7 +10,18 @@ import pytest
 from libs.contracts.lease import FrontEnd
 from libs.errors import UsageError
 from tools.bench.disconnect.measure import DisconnectPlan, DisconnectReport
-from tools.bench.edge.cases import CASES, KEY, EdgePlan, config_in, plain, request, with_key
+from tools.bench.edge.cases import (
+    CASES,
+    KEY,
+    NUMBER,
+    TURNS,
+    EdgePlan,
+    config_in,
+    plain,
+    request,
+    split_conversation,
+    with_key,
+)
 from tools.bench.edge.command import ratio, table_of
 from tools.bench.edge.run import CaseCost
 
@@ -23,8 +34,19 @@ def test_a_request_has_the_length_that_was_asked_for(body_bytes: int) -> None:
     head, _, body = request(plain(CONFIG, 1), body_bytes=body_bytes).partition(b"\r\n\r\n")
 
     assert len(body) == body_bytes
+    assert body.count(NUMBER) == 1
     assert f"content-length: {body_bytes}".encode() in head
     assert list(json.loads(body)) == ["messages", "model"]
+
+
+def test_a_conversation_has_as_many_bytes_in_more_messages() -> None:
+    """So that the two differ in their quotation marks alone."""
+    case = split_conversation(CONFIG, 1)
+
+    body = request(case, body_bytes=4096).partition(b"\r\n\r\n")[2]
+
+    assert len(body) == 4096
+    assert len(json.loads(body)["messages"]) == TURNS
 
 
 def test_only_the_case_with_a_key_sends_one() -> None:

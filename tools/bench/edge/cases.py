@@ -22,18 +22,29 @@ from libs.haproxy.config import (
     TENANTS_MAP,
     Balance,
     EdgeConfig,
+    FrontEnds,
     PoolConfig,
     render_base,
     render_map,
     render_pools,
     render_routing,
     render_scripts,
+    route_value,
 )
 
 MODEL: Final = "model"
 KEY: Final = "sk-measured"
 SERVERS: Final = 4
 ANSWER_END: Final = b'{"whole":true}'
+NUMBER: Final = b"00000000"
+"""Stands in each body once; the client puts another number there, so that no two are the same."""
+
+TURNS: Final = 16
+"""Messages of a conversation."""
+
+MESSAGE_BYTES_MIN: Final = 128
+"""A shorter body has fewer messages."""
+
 BODY_BYTES_MIN: Final = 256
 BODY_BYTES_MAX: Final = 128 * 1024
 
@@ -74,12 +85,14 @@ class Case:
     Attributes:
         files: its folder's content; those that end in `.cfg` are its configuration.
         headers: more header lines of its requests.
+        messages: among how many the text of its requests is divided.
     """
 
     name: str
     config: EdgeConfig
     files: Mapping[str, str]
     headers: tuple[str, ...] = ()
+    messages: int = 1
 
     @property
     def folder(self) -> Path:
@@ -166,6 +179,25 @@ def untraced(config: EdgeConfig, upstream_port: int) -> Case:
     return _edge("Sluice", replace(config, trace_ratio=0.0), upstream_port)
 
 
+def split(config: EdgeConfig, upstream_port: int) -> Case:
+    """Return the edge where the body decides between two front ends."""
+    case = untraced(config, upstream_port)
+    files = {**case.files, MODELS_MAP: _routes(FrontEnds.SPLIT)}
+    return replace(case, name="Sluice, front end by body", files=files)
+
+
+def conversation(config: EdgeConfig, upstream_port: int) -> Case:
+    """Return the edge whose requests have many messages."""
+    case = untraced(config, upstream_port)
+    return replace(case, name=f"Sluice, {TURNS} messages", messages=TURNS)
+
+
+def split_conversation(config: EdgeConfig, upstream_port: int) -> Case:
+    """Return the edge where a body of many messages decides between two front ends."""
+    case = split(config, upstream_port)
+    return replace(case, name=f"Sluice, {TURNS} messages, front end by body", messages=TURNS)
+
+
 def traced(config: EdgeConfig, upstream_port: int) -> Case:
     """Return the same with every request traced."""
     return _edge("Sluice, every request traced", config, upstream_port)
@@ -187,6 +219,9 @@ CASES: Final[tuple[Callable[[EdgeConfig, int], Case], ...]] = (
     without_rules,
     routing_alone,
     untraced,
+    split,
+    conversation,
+    split_conversation,
     traced,
     with_key,
 )
@@ -206,7 +241,7 @@ def config_in(folder: Path, port: int) -> EdgeConfig:
 
 def request(case: Case, *, body_bytes: int) -> bytes:
     """Return the request; its messages come before its model, as OpenAI's own client has them."""
-    text = ("word " * body_bytes)[: body_bytes - len(_body(""))]
+    messages = min(case.messages, body_bytes // MESSAGE_BYTES_MIN)
     lines = (
         "POST /v1/chat/completions HTTP/1.1",
         f"host: 127.0.0.1:{case.config.port}",
@@ -214,11 +249,24 @@ def request(case: Case, *, body_bytes: int) -> bytes:
         *case.headers,
         f"content-length: {body_bytes}",
     )
-    return ("\r\n".join(lines) + "\r\n\r\n" + _body(text)).encode()
+    return ("\r\n".join(lines) + "\r\n\r\n").encode() + _body(messages, body_bytes)
 
 
-def _body(text: str) -> str:
-    return json.dumps({"messages": [{"role": "user", "content": text}], "model": MODEL})
+def _body(messages: int, body_bytes: int) -> bytes:
+    """Return a body of this length; its first message begins with the number."""
+    left = body_bytes - len(_written([""] * messages)) - len(NUMBER)
+    share = left // messages
+    texts = [_text(share)] * (messages - 1) + [_text(left - share * (messages - 1))]
+    return _written([NUMBER.decode() + texts[0], *texts[1:]])
+
+
+def _text(length: int) -> str:
+    return ("word " * length)[:length]
+
+
+def _written(texts: list[str]) -> bytes:
+    said = [{"role": "user", "content": text} for text in texts]
+    return json.dumps({"messages": said, "model": MODEL}).encode()
 
 
 def _without_rules(name: str, text: str, config: EdgeConfig, upstream_port: int) -> Case:
@@ -241,10 +289,14 @@ def _edge(name: str, config: EdgeConfig, upstream_port: int) -> Case:
 
 def _maps() -> dict[str, str]:
     return {
-        MODELS_MAP: render_map(((MODEL, f"px0:{MODEL}"),)),
+        MODELS_MAP: _routes(FrontEnds.ANY),
         LISTING_MAP: "",
         TENANTS_MAP: render_map(((ACCESS_KEY, ACCESS_OPEN),)),
     }
+
+
+def _routes(front_ends: FrontEnds) -> str:
+    return render_map(((MODEL, route_value(pool="px0", model=MODEL, front_ends=front_ends)),))
 
 
 def _pools(name: str, balance: Balance, upstream_port: int) -> str:
@@ -258,4 +310,5 @@ def _pools(name: str, balance: Balance, upstream_port: int) -> str:
         )
         for number in range(SERVERS)
     )
-    return render_pools((PoolConfig(name=name, balance=balance, servers=servers),))
+    pool = PoolConfig(name=name, balance=balance, servers=servers, python_servers=servers)
+    return render_pools((pool,))

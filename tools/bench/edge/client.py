@@ -1,4 +1,4 @@
-"""A client that costs little: connections that send the same bytes and count whole answers."""
+"""A client that costs little: connections that send numbered requests and count whole answers."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import asyncio
 from typing import cast
 
 from libs.errors import PeerUnreachableError
-from tools.bench.edge.cases import ANSWER_END
+from tools.bench.edge.cases import ANSWER_END, NUMBER
 
 _OK = b"HTTP/1.1 200"
 
@@ -15,8 +15,8 @@ class Turn:
     """One turn: so many requests over some connections, each after the answer before it."""
 
     def __init__(self, request: bytes, *, requests: int) -> None:
-        """Send `request` so often."""
-        self.request = request
+        """Send `request` so often, each time with another number."""
+        self.before, _, self.behind = request.partition(NUMBER)
         self.left = requests
         self.awaited = requests
         self.over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -26,7 +26,7 @@ class Turn:
         if self.left == 0:
             return None
         self.left -= 1
-        return self.request
+        return b"%s%08d%s" % (self.before, self.left, self.behind)
 
     def answered(self) -> None:
         """Count an answer."""
