@@ -24,7 +24,7 @@ from services.router_config.adapters.prometheus.replica_metrics import ReplicaMe
 METRICS_HOST: Final = "127.0.0.1"
 _CLIENT_TIMEOUT_S: Final = 10.0
 _SERVING: Final = (ReplicaState.READY, ReplicaState.DRAINING)
-_PLAIN: Final = [("Content-Type", "text/plain; version=0.0.4; charset=utf-8")]
+_PLAIN: Final = ("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
 _PREFIX: Final = "/replicas/"
 _SUFFIX: Final = "/metrics"
 
@@ -128,7 +128,7 @@ def _application(
         lease = _asked_replica(path, leases())
         if lease is not None:
             return _hand_on(replicas, lease, start_response)
-        start_response("404 Not Found", _PLAIN)
+        start_response("404 Not Found", [_PLAIN])
         return [b"/metrics, /replicas or /replicas/MODEL/REPLICA/metrics\n"]
 
     return answer
@@ -149,7 +149,7 @@ def _hand_on(
     try:
         text = replicas.of(lease)
     except PeerUnreachableError as error:
-        start_response("502 Bad Gateway", _PLAIN)
+        start_response("502 Bad Gateway", [_PLAIN])
         return [f"{error}\n".encode()]
-    start_response("200 OK", _PLAIN)
+    start_response("200 OK", [_PLAIN])
     return [text.encode()]
