@@ -1,11 +1,15 @@
-"""Run `ray start --head --block` with one difference: a GCS that dies is started again.
+"""Run `ray start --head --block` with two differences: a dead GCS is restarted, and little polls.
 
 Ray's own program ends the whole node, its replicas included, as soon as any of its processes has
 died. But the GCS keeps what it knows on disk (`gcs_storage=rocksdb`), workers wait for it for ten
 minutes, and no request passes it: so it alone comes back, and everything else goes on.
 
+`ray start` has no option against the server for Ray Client, and loads all or none of the
+dashboard's modules, each a process; here only those start that are used.
+
 Run it with the words of `ray`: `python -m deploy.local.kept_ray start --head --block ...`.
-Source: ray 2.60, `start` in ray/scripts/scripts.py and `Node` in ray/_private/node.py; ADR-0010.
+Source: ray 2.60, `start` in ray/scripts/scripts.py, `Node` in ray/_private/node.py and
+`start_api_server` in ray/_private/services.py; ADR-0010, ADR-0016.
 """
 
 from __future__ import annotations
@@ -16,19 +20,22 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 from ray._private import node as ray_node
-from ray._private.ray_constants import PROCESS_TYPE_GCS_SERVER
-from ray._private.services import start_ray_process
+from ray._private import services as ray_services
+from ray._private.ray_constants import PROCESS_TYPE_DASHBOARD, PROCESS_TYPE_GCS_SERVER
+from ray._private.services import ProcessInfo, start_ray_process
 from ray.scripts.scripts import main as ray_command
 
+from deploy.local.ray_at_rest import DASHBOARD_MODULES
 from deploy.local.ray_head import GCS_STORE_VARIABLE, may_restart_gcs
 
 _Dead = list[tuple[str, subprocess.Popen[bytes]]]
 
 
 class KeptNode(ray_node.Node):
-    """A node whose GCS may die.
+    """A node whose GCS may die, and that does not wait for Ray Client.
 
     `ray start --block` asks once a second for the processes that have died, and ends the node when
     there are any: a GCS that was started again is not among them.
@@ -40,6 +47,9 @@ class KeptNode(ray_node.Node):
         """Return what has died; a dead GCS is started again instead, unless it dies too often."""
         dead: _Dead = super().dead_processes()
         return [(kind, died) for kind, died in dead if not self._is_restarted(kind, died)]
+
+    def start_ray_client_server(self) -> None:
+        """Leave it out: drivers on other machines (`ray://`) are not served here."""
 
     def _is_restarted(self, kind: str, died: subprocess.Popen[bytes]) -> bool:
         now = time.monotonic()
@@ -59,12 +69,20 @@ class KeptNode(ray_node.Node):
         return True
 
 
+def start_process(command: list[str], kind: str, **options: Any) -> ProcessInfo:  # noqa: ANN401 - Ray's
+    """Start a process of the node as Ray does; the dashboard loads only the modules in use."""
+    if kind == PROCESS_TYPE_DASHBOARD:
+        command = [*command, f"--modules-to-load={','.join(DASHBOARD_MODULES)}"]
+    return start_ray_process(command, kind, **options)
+
+
 def main() -> None:
     """Start the node as `ray start` does; it never takes over what an earlier node had stored."""
     store = Path(os.environ[GCS_STORE_VARIABLE])
     shutil.rmtree(store, ignore_errors=True)
     store.mkdir(parents=True, mode=0o700)
     ray_node.Node = KeptNode
+    ray_services.start_ray_process = start_process
     sys.exit(ray_command())
 
 

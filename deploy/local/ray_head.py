@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from deploy.local.ray_at_rest import AT_REST, START_OPTIONS
+
 GCS_STORE_VARIABLE: Final = "RAY_gcs_storage_path"
 """Where Ray's GCS keeps what it knows."""
 
@@ -28,7 +30,6 @@ class RayHead:
 
     port: int
     dashboard_port: int
-    client_port: int
     agent_port: int
     temp_dir: Path
     token_file: Path
@@ -61,13 +62,13 @@ def start_command(head: RayHead, *, python: str) -> Sequence[str]:
         "--dashboard-host=127.0.0.1",
         f"--dashboard-port={head.dashboard_port}",
         f"--dashboard-agent-listen-port={head.agent_port}",
-        f"--ray-client-server-port={head.client_port}",
         # Ports from the kernel: Ray's own range is shared by every cluster of the machine.
         "--min-worker-port=0",
         "--max-worker-port=0",
         "--include-dashboard=true",
         "--disable-usage-stats",
         "--no-monitor",
+        *START_OPTIONS,
         f"--temp-dir={head.temp_dir}",
         f"--object-store-memory={head.object_store_bytes}",
         *([] if head.logical_cpus is None else [f"--num-cpus={head.logical_cpus}"]),
@@ -98,6 +99,7 @@ def node_environment(head: RayHead) -> dict[str, str]:
         "RAY_gcs_storage": "rocksdb",
         GCS_STORE_VARIABLE: str(head.gcs_store),
         "RAY_USAGE_STATS_ENABLED": "0",
+        **AT_REST,
     }
 
 

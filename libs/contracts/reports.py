@@ -22,6 +22,10 @@ class LoadReport:
         ttft_p50_s: median time to first token over the report's window; None without requests.
         tokens_per_s: generated tokens a second over the report's window.
         observed_at: Unix time in seconds of the sample.
+        prefix_cache_hit_ratio: prompt tokens found in the prefix cache over those looked up, 0 to
+            1, over the report's window; None without requests.
+        lost_reports_count: what the engine could not report since it started, because its hooks
+            failed or the replica fell behind; other fields may be too low when it grows.
     """
 
     model: ModelName
@@ -32,6 +36,8 @@ class LoadReport:
     ttft_p50_s: float | None
     tokens_per_s: float | None
     observed_at: float
+    prefix_cache_hit_ratio: float | None = None
+    lost_reports_count: int | None = None
     schema: Literal["load.report.v1"] = "load.report.v1"
 
 

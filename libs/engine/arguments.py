@@ -17,6 +17,9 @@ GIB: Final = 2**30
 CPU_DTYPE: Final = "float32"
 """bfloat16 gives wrong text for some models in vLLM's CPU build."""
 
+KEEP_ALIVE_S: Final = 75
+"""Longer than HAProxy keeps idle connections (5 s), or a reused one races with its end."""
+
 SPARE_LORAS: Final = 1
 """Room beside the declared adapters, in which a changed one is read while requests still run with
 its predecessor. vLLM keeps every adapter in its room, so that it never reads one again: a file that
@@ -39,6 +42,8 @@ def api_server_arguments(
     arguments += ["--distributed-executor-backend", executor.value]
     arguments += ["--tensor-parallel-size", str(spec.engine.tensor_parallel_size)]
     arguments += ["--max-num-seqs", str(spec.engine.max_num_seqs)]
+    # Among equal priorities, the default included, the first to come is the first to run.
+    arguments += ["--scheduling-policy", "priority"]
     arguments += _optional("--max-model-len", spec.engine.max_model_len)
     arguments += _optional("--dtype", dtype_of(spec))
     arguments += _lora_arguments(spec.engine)
@@ -57,7 +62,11 @@ def engine_environment(spec: ModelSpec, *, is_local: bool) -> dict[str, str]:
 
     `is_local` says that the model is a folder: then nothing may ask a hub for it.
     """
-    environment = {"VLLM_NO_USAGE_STATS": "1", "VLLM_LOGGING_LEVEL": "INFO"}
+    environment = {
+        "VLLM_NO_USAGE_STATS": "1",
+        "VLLM_LOGGING_LEVEL": "INFO",
+        "VLLM_HTTP_TIMEOUT_KEEP_ALIVE": str(KEEP_ALIVE_S),
+    }
     if is_local:
         environment |= {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"}
     if spec.device is not Device.CUDA:

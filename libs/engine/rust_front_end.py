@@ -1,7 +1,8 @@
 """Finds vLLM's Rust front end, a program that must be of exactly the engine's own release.
 
 The program and the engine core talk over positional messages without negotiation, so another
-release of it must never be started. Source: vLLM 0.32, vllm/v1/utils.py, RustFrontendProcessManager.
+release of it must never be started. Source: vLLM 0.32, vllm/v1/utils.py,
+RustFrontendProcessManager.
 """
 
 from __future__ import annotations
@@ -49,7 +50,7 @@ def _package_folders() -> tuple[Path, ...]:
 
 def _version(program: Path) -> str:
     try:
-        ran = subprocess.run(  # noqa: S603 - a program of the environment
+        ran = subprocess.run(
             [program, "--version"],
             capture_output=True,
             text=True,

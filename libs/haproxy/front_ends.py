@@ -1,8 +1,11 @@
 """Which requests vLLM's Rust front end serves; all others need its Python application.
 
 One table for each release of vLLM, pure data: `config.py` renders it into HAProxy's rules, and the
-conformance suite checks it against both front ends. It is conservative: a request goes to the Rust
-front end only if nothing in it needs Python. To move a field to Python, add it to `python_fields`.
+conformance suite establishes and checks it against both front ends (docs/FRONT_ENDS.md). A request
+goes to the Rust front end only if nothing in it needs Python.
+
+A member of the body counts at any depth, because HAProxy does not follow the nesting. That can only
+send more to Python than necessary.
 """
 
 from __future__ import annotations
@@ -12,8 +15,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from libs.haproxy.member_pattern import pattern_of
+
 _NAME: Final = re.compile(r"[a-z][a-z_]*")
-_VALUE: Final = re.compile(r"[a-z0-9.\[\]{}-]+")
+
+INTEGER: Final = r"-?\d{1,18}"
+NUMBER: Final = r"-?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?"
+BOOLEAN: Final = r"true|false"
+NULL: Final = "null"
+NOTHING: Final = r"(?!)"
+"""Matches no value: the member always needs Python."""
+
+_END: Final = r"\s*+[,}\]]"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,72 +35,105 @@ class FrontEndTable:
 
     Attributes:
         rust_paths: paths of POST requests that it serves; any other path needs Python.
-        python_fields: members of a body that need Python, each with the values, as JSON writes
-            them without spaces, that the Rust front end serves nevertheless. A member counts at any
-            depth of the body, because HAProxy does not follow the nesting.
-        python_lists: members that need Python if their value is a list.
+        values: members of a body by name, each with the pattern (PCRE, and Python's `re`) of the
+            whole values that Rust serves as well as Python; any other value needs Python.
+        beginnings: the same, with the pattern of the value's beginning.
+        except_after: what may stand directly before a member of `beginnings` that does not count.
     """
 
     rust_paths: tuple[str, ...]
-    python_fields: Mapping[str, tuple[str, ...]]
-    python_lists: tuple[str, ...] = ()
+    values: Mapping[str, str]
+    beginnings: Mapping[str, str]
+    except_after: Mapping[str, tuple[str, ...]]
 
     def __post_init__(self) -> None:
         """Refuse names that the pattern for escaped names would miss.
 
         Raises:
-            ValueError: a name has other characters than small letters and `_`, or a value has
-                characters that would mean something in a pattern's place.
+            ValueError: a name has other characters than small letters and `_`.
         """
-        names = (*self.python_fields, *self.python_lists)
-        values = [value for allowed in self.python_fields.values() for value in allowed]
-        for text, shape in (*((n, _NAME) for n in names), *((v, _VALUE) for v in values)):
-            if not shape.fullmatch(text):
-                raise ValueError(f"{text!r} cannot be in the table of front ends")
+        for name in (*self.values, *self.beginnings):
+            if not _NAME.fullmatch(name):
+                raise ValueError(f"{name!r} cannot be in the table of front ends")
 
     @property
     def python_pattern(self) -> str:
         r"""Return the regular expression (PCRE) that matches a body that needs Python.
 
-        It looks at each quotation mark. A name in a text has a backslash before its closing
-        quotation mark, so it does not match. `\u0061` may spell a letter of a name, so an escape of
-        a small letter or `_` matches wherever a name could have begun.
+        A name that is spelled with escapes matches wherever it stands.
         """
-        members = (
-            *(_member(name, allowed) for name, allowed in sorted(self.python_fields.items())),
-            *(rf'{name}"\s*:\s*\[' for name in sorted(self.python_lists)),
-        )
-        return f'"(?:{"|".join(members)}|{_ESCAPED})'
+        members = {name: rf'"\s*+:(?!\s*+(?:{s}){_END})' for name, s in self.values.items()}
+        members |= {
+            name: rf'{self._not_after(name)}"\s*+:(?!\s*+(?:{shape}))'
+            for name, shape in self.beginnings.items()
+        }
+        return pattern_of(members)
+
+    def _not_after(self, name: str) -> str:
+        before = self.except_after.get(name, ())
+        return "".join(f'(?<!{re.escape(text)}"{name})' for text in before)
 
 
-_ESCAPED: Final = r"[a-z_]*\\u00(?:5[fF]|6|7)"
-
-
-def _member(name: str, allowed: tuple[str, ...]) -> str:
-    if not allowed:
-        return rf'{name}"\s*:'
-    values = "|".join(re.escape(value) for value in allowed)
-    return rf'{name}"\s*:(?!\s*(?:{values})\s*[,}}])'
-
+_NUMBERS: Final = (
+    *("temperature", "top_p", "min_p"),
+    *("presence_penalty", "frequency_penalty", "repetition_penalty"),
+)
+_INTEGERS: Final = (
+    *("top_k", "max_tokens", "max_completion_tokens", "min_tokens", "seed", "top_logprobs"),
+    *("truncate_prompt_tokens", "stream_interval"),
+)
+_BOOLEANS: Final = (
+    *("ignore_eos", "skip_special_tokens", "include_stop_str_in_output"),
+    *("include_usage", "continuous_usage_stats", "return_token_ids"),
+)
 
 TABLES: Final[Mapping[str, FrontEndTable]] = {
     "0.32.0": FrontEndTable(
         rust_paths=("/v1/chat/completions", "/v1/completions"),
-        python_fields={
-            "n": ("1", "null"),
-            "best_of": ("1", "null"),
-            "tools": ("null",),
-            "tool_choice": ("null",),
-            "functions": ("null",),
-            "function_call": ("null",),
-            "use_beam_search": ("false", "null"),
-            "priority": (),
-            "request_id": (),
-            "echo": ("false", "null"),
-            "prompt_logprobs": ("null",),
-            "prompt_embeds": ("null",),
+        values={
+            # Python converts what it can ("4", 4.0, true); Rust refuses other types.
+            **dict.fromkeys(_NUMBERS, f"{NUMBER}|{NULL}"),
+            **dict.fromkeys(_INTEGERS, f"{INTEGER}|{NULL}"),
+            **dict.fromkeys(_BOOLEANS, f"{BOOLEAN}|{NULL}"),
+            "stream": BOOLEAN,
+            # Rust knows one choice only.
+            "n": "1",
+            "use_beam_search": f"false|{NULL}",
+            "length_penalty": NOTHING,
+            # Tokens inside a character have wrong bytes and offsets.
+            "logprobs": "false",
+            "prompt_logprobs": NULL,
+            "echo": f"false|{NULL}",
+            # Without a parser an internal error; the calls of earlier turns are rendered otherwise.
+            "tools": NULL,
+            "tool_calls": rf"{NULL}|\[\s*\]",
+            "role": '"(?:system|user|assistant)"',
+            "refusal": NULL,
+            # Templates: Rust renders one of a request, which Python does not trust.
+            "chat_template": NULL,
+            "add_generation_prompt": "true",
+            "continue_final_message": "false",
+            "documents": NULL,
+            "return_prompt_text": f"false|{NULL}",
+            # Not checked, or refused, or with another result.
+            "bad_words": r"\[\s*\]",
+            "spaces_between_special_tokens": "true",
+            "thinking_token_budget": NULL,
+            "repetition_detection": NULL,
+            "grammar": NOTHING,
+            "cache_salt": NULL,
+            "request_id": NOTHING,
+            "priority": r"-?\d{1,9}",
         },
-        python_lists=("prompt",),
+        beginnings={
+            # An empty text is refused, and several parts are joined otherwise.
+            "content": rf'"[^"]|{NULL}',
+            # A list of token ids, but not of texts or of lists.
+            "prompt": r'"|\[\s*\d',
+            # Of a message; a property of a schema may have this name.
+            "name": r"[\[{]",
+        },
+        except_after={"name": ('"json_schema":{', '"json_schema": {')},
     ),
 }
 """By release of vLLM."""

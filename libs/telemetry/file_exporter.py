@@ -23,6 +23,9 @@ FILE_BYTES_MAX: Final = 64 * 1024 * 1024
 FILES_PER_SERVICE_MAX: Final = 64
 """Every process writes its own file; the oldest ones beyond this number are removed."""
 
+_SUCCESS: Final = SpanExportResult.SUCCESS
+_FAILURE: Final = SpanExportResult.FAILURE
+
 _log = get_logger(__name__)
 
 
@@ -39,14 +42,17 @@ class FileSpanExporter(SpanExporter):
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
         """Write one line; a full disk loses spans and nothing else."""
-        line = render_line(spans)
+        return _SUCCESS if self.write(render_line(spans)) else _FAILURE
+
+    def write(self, lines: bytes) -> bool:
+        """Append whole lines of OTLP-JSON; False when they could not be written."""
         try:
             with self._lock:
-                self._append(line)
+                self._append(lines)
         except OSError as exc:
             _log.warning("spans_not_written", path=str(self.path), error=str(exc))
-            return SpanExportResult.FAILURE
-        return SpanExportResult.SUCCESS
+            return False
+        return True
 
     def shutdown(self) -> None:
         """Nothing is held open between two lines."""

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -23,6 +24,7 @@ from opentelemetry.sdk.trace.sampling import ParentBased, TraceIdRatioBased
 from libs.engine.version import SLUICE_VERSION
 from libs.errors import UsageError
 from libs.telemetry.file_exporter import FileSpanExporter
+from libs.telemetry.finished_span import FinishedSpan, FinishedSpanLine, as_readable
 
 FLUSH_MS: Final = 500.0
 """A span is written at most this long after its end, and a little more."""
@@ -47,6 +49,31 @@ class OtlpTarget:
     endpoint: str
 
 
+class ServiceTracerProvider(TracerProvider):
+    """A process's tracer provider, which also takes spans that are already over."""
+
+    def export_to(self, exporter: SpanExporter) -> None:
+        """Send spans to an exporter from here on."""
+        self._processor = _batching(exporter)
+        self._file = exporter if isinstance(exporter, FileSpanExporter) else None
+        self.add_span_processor(self._processor)
+
+    def recorder(self, scope: str) -> Callable[[Sequence[FinishedSpan]], None] | None:
+        """Return a function that exports finished spans under a scope's name, from any thread.
+
+        With a file it writes them at once, in one line; with a collector it queues them. None
+        when spans go nowhere.
+        """
+        if self._processor is None:
+            return None
+        if self._file is None:
+            return partial(_queue, self._processor, self.resource, scope)
+        return partial(_write, self._file, FinishedSpanLine(self.resource, scope))
+
+    _processor: BatchSpanProcessor | None = None
+    _file: FileSpanExporter | None = None
+
+
 def configure_tracing(
     service: str,
     traces_dir: Path | None,
@@ -54,7 +81,7 @@ def configure_tracing(
     *,
     instance_id: str | None = None,
     ratio: float = 1.0,
-) -> TracerProvider:
+) -> ServiceTracerProvider:
     """Make this process's tracer provider and install it as the global one.
 
     Spans of a parent that was sampled are kept, those of one that was not are dropped, and of
@@ -64,14 +91,14 @@ def configure_tracing(
     Raises:
         UsageError: a variable holds what it cannot mean.
     """
-    provider = TracerProvider(
+    provider = ServiceTracerProvider(
         resource=resource(service, instance_id or default_instance_id()),
         sampler=ParentBased(TraceIdRatioBased(sampling_ratio(env, ratio))),
         shutdown_on_exit=True,
     )
     exporter = _exporter(service, traces_dir, env)
     if exporter is not None:
-        provider.add_span_processor(_batching(exporter))
+        provider.export_to(exporter)
     trace.set_tracer_provider(provider)
     return provider
 
@@ -158,6 +185,17 @@ def _otlp_exporter(target: OtlpTarget) -> SpanExporter:
     )
 
     return HttpExporter(endpoint=target.endpoint)
+
+
+def _write(file: FileSpanExporter, line: FinishedSpanLine, spans: Sequence[FinishedSpan]) -> None:
+    file.write(line.render(spans))
+
+
+def _queue(
+    processor: BatchSpanProcessor, resource: Resource, scope: str, spans: Sequence[FinishedSpan]
+) -> None:
+    for span in spans:
+        processor.on_end(as_readable(span, resource, scope))
 
 
 def _batching(exporter: SpanExporter) -> BatchSpanProcessor:

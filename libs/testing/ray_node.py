@@ -157,7 +157,6 @@ class RayNode:
         return RayHead(
             port=free_port(),
             dashboard_port=free_port(),
-            client_port=free_port(),
             agent_port=free_port(),
             temp_dir=self.folder / "r",
             token_file=self.token_file,

@@ -5,7 +5,6 @@ from __future__ import annotations
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
-from libs.contracts.lease import Endpoint
 from libs.contracts.model_spec import AdapterSpec
 from services.replica.domain.load import Load
 from services.replica.domain.statements import EngineFacts
@@ -67,7 +66,7 @@ class Engine(Protocol):
 
 
 class Door(Protocol):
-    """The HTTP port of a replica whose engine runs."""
+    """The way into a replica whose engine runs: all of its front ends."""
 
     @property
     def in_flight(self) -> int:
@@ -95,16 +94,30 @@ class Door(Protocol):
         ...
 
 
-class Host(Protocol):
-    """Brings engine and HTTP port up, and takes them down again."""
+class FrontEndProgram(Protocol):
+    """A front end that is a process of its own."""
 
     @property
-    def endpoint(self) -> Endpoint:
-        """Where the port is, or will be once it is open."""
+    def exit_code(self) -> int | None:
+        """How it ended; None while it runs."""
         ...
 
-    def running(self) -> AbstractAsyncContextManager[tuple[Engine, Door]]:
-        """Run engine and port while the body runs; entering may take a minute.
+    def ask_to_end(self) -> None:
+        """Have it refuse new requests, finish those that run, and end."""
+        ...
+
+    async def ended(self, *, timeout_s: float) -> bool:
+        """Wait until it has ended; False at the time limit."""
+        ...
+
+
+class Host(Protocol):
+    """Brings the engine and its front ends up, and takes them down again."""
+
+    def running(self, aliases: tuple[str, ...]) -> AbstractAsyncContextManager[tuple[Engine, Door]]:
+        """Run engine and front ends while the body runs; entering may take a minute.
+
+        The Rust front end answers to the model's own name and these aliases, until it ends.
 
         Raises:
             UsageError: the model's source or its size makes it impossible.

@@ -89,14 +89,12 @@ class Replica:
     """One replica as Serve sees it: starts in `__init__` and `reconfigure`, drains in `__del__`."""
 
     async def __init__(self, model_spec: str) -> None:  # type: ignore[misc]  # Serve awaits it
-        """Begin to start; Serve then calls `reconfigure`, which returns when it is ready."""
+        """Prepare; Serve then calls `reconfigure`, which starts it and returns when it is ready."""
         self._stack = AsyncExitStack()
         self._service: ReplicaService = await self._stack.enter_async_context(
             _wired(_spec(model_spec))
         )
-        self._life = asyncio.create_task(  # tidy: allow orphan-task - `_end` awaits it
-            self._service.run()
-        )
+        self._life: asyncio.Task[None] | None = None
 
     async def reconfigure(self, user_config: dict[str, object]) -> None:
         """Take aliases and adapters, at the start and on every change, and wait until it is ready.
@@ -109,6 +107,11 @@ class Replica:
         wanted = _UserConfig.model_validate(user_config)
         self._service.answer_to(wanted.aliases)
         self._service.want_adapters(wanted.adapters)
+        if self._life is None:
+            # Not before: the Rust front end keeps the aliases that it is started with.
+            self._life = asyncio.create_task(  # tidy: allow orphan-task - `_end` awaits it
+                self._service.run()
+            )
         standing = await self._service.until_settled()
         if standing.state is ReplicaState.FAILED:
             await self._end()
@@ -126,12 +129,13 @@ class Replica:
 
     async def __del__(self) -> None:
         """Drain, then end; Serve awaits this before it ends the process."""
-        if hasattr(self, "_life"):
+        if hasattr(self, "_life"):  # `__init__` may have failed
             self._service.ask_to_drain()
             await self._end()
 
     async def _end(self) -> None:
-        await self._life
+        if self._life is not None:
+            await self._life
         await self._stack.aclose()
 
 

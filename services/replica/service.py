@@ -135,7 +135,10 @@ class ReplicaService:
 
     async def _live(self) -> None:
         try:
-            async with self._host.running() as (engine, door), asyncio.TaskGroup() as group:
+            async with (
+                self._host.running(self._aliases) as (engine, door),
+                asyncio.TaskGroup() as group,
+            ):
                 await self._adapters.go_round(engine.slots, door)
                 self._become_ready(engine)
                 beside = [
@@ -152,14 +155,14 @@ class ReplicaService:
     def _become_ready(self, engine: Engine) -> None:
         self._engine = engine
         engine.answer_to(self._aliases)
-        now, address = self._world.clock.now(), self._host.endpoint
-        ready = self._standing.with_ready(at=now, address=address, engine=engine.facts)
+        ready = self._standing.with_ready(at=self._world.clock.now(), engine=engine.facts)
+        address = engine.facts.front_ends.address
         self._move(ready, statements.joined(self._identity, self._stamp(), address=address))
 
     async def _serve(self, engine: Engine, door: Door) -> None:
         while (cause := engine.failure()) is None:
             if await self._is_asked_to_drain():
-                await self._drain(door)
+                await self._drain(engine, door)
                 return
         door.close()
         self._fail(cause)
@@ -168,14 +171,14 @@ class ReplicaService:
         clock, event = self._world.clock, self._drain_asked
         return await wait_for_event(clock, event, timeout_s=ENGINE_CHECK_PERIOD_S)
 
-    async def _drain(self, door: Door) -> None:
+    async def _drain(self, engine: Engine, door: Door) -> None:
         began_at = self._world.clock.now()
         span = self._begin_change("replica drain")
         self._move(self._standing.with_event(LifecycleEvent.DRAIN_ASKED))
         door.leave()
         await asyncio.sleep(self._limits.grace_s)
         door.close()
-        emptied = await door.emptied(timeout_s=self._limits.deadline_s)
+        emptied = await self._emptied(engine, door)
         unfinished = 0 if emptied else door.in_flight
         self._move(
             self._standing.with_event(LifecycleEvent.DRAINED),
@@ -185,6 +188,20 @@ class ReplicaService:
         )
         span.set_attribute("sluice.replica.unfinished", unfinished)
         span.end()
+
+    async def _emptied(self, engine: Engine, door: Door) -> bool:
+        """Wait until no request is being answered; False at the deadline, or when the engine dies.
+
+        A front end may wait for a dead engine for as long as its own limit says.
+        """
+        waiting = asyncio.create_task(  # tidy: allow orphan-task - awaited or cancelled below
+            door.emptied(timeout_s=self._limits.deadline_s)
+        )
+        while not (await asyncio.wait([waiting], timeout=ENGINE_CHECK_PERIOD_S))[0]:
+            if engine.failure() is not None:
+                waiting.cancel()
+                return False
+        return waiting.result()
 
     def _fail(self, cause: str) -> None:
         if self._standing.state not in ENDS:

@@ -15,6 +15,8 @@ class ReplicaSettings(BaseSettings):
         nats_credentials_file: this service's way to the bus, a JSON file of mode 0600.
         models_dir: where the built-in model is.
         traces_dir: where traces go when no OTLP endpoint is configured; None drops them.
+        sockets_dir: a short folder on the edge's own machine, in which both front ends listen on
+            unix sockets of mode 0600 and on no port; None means ports.
         listen_host: the address on which replicas serve HTTP; loopback unless HAProxy is elsewhere.
         advertise_host: the address that leases carry; where HAProxy reaches `listen_host`.
         drain_grace_s: how long a leaving replica still takes requests, in seconds, so that the
@@ -30,6 +32,7 @@ class ReplicaSettings(BaseSettings):
     nats_credentials_file: Path
     models_dir: Path
     traces_dir: Path | None = None
+    sockets_dir: Path | None = None
     listen_host: str = "127.0.0.1"
     advertise_host: str = "127.0.0.1"
     drain_grace_s: float = Field(default=1.0, ge=0)

@@ -7,6 +7,9 @@ import secrets
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from opentelemetry.trace import Tracer
 
@@ -14,45 +17,54 @@ from libs.bus.nats_bus import NatsBus, connect
 from libs.bus.settings import BusSettings, read_credentials
 from libs.clock import Clock, SystemClock
 from libs.contracts.ids import EventId, Incarnation, ReplicaId
-from libs.contracts.lease import Endpoint
 from libs.contracts.model_spec import ModelSpec
 from libs.telemetry.settings import otel_environment
-from libs.telemetry.tracing import configure_tracing
+from libs.telemetry.tracing import ServiceTracerProvider, configure_tracing
 from services.replica.adapters.http.door import HttpDoor
 from services.replica.adapters.http.middleware import ReplicaMiddleware
 from services.replica.adapters.http.missing_routes import shape_missing_routes
-from services.replica.adapters.http.server import ReplicaPort
+from services.replica.adapters.http.server import serving
 from services.replica.adapters.vllm.host import Launch, Placement, VllmEngine, running_engine
 from services.replica.domain.statements import Identity
+from services.replica.doors import ReplicaDoor
 from services.replica.service import DrainLimits, ReplicaService, Surroundings
 from services.replica.settings import ReplicaSettings
+from services.replica.sockets import (
+    SUFFIX,
+    FrontEndSocket,
+    TcpSocket,
+    UnixSocket,
+    socket_folder,
+)
 
 SERVICE = "replica"
 
 
 class ReplicaHost:
-    """The engine behind its HTTP port: the service's `Host`."""
+    """The engine behind its front ends: the service's `Host`."""
 
-    def __init__(self, launch: Launch, port: ReplicaPort, *, server_name: str) -> None:
+    def __init__(self, launch: Launch, *, server_name: str) -> None:
         """Take the parts; nothing starts before `running`."""
         self._launch = launch
-        self._port = port
         self._server_name = server_name
 
-    @property
-    def endpoint(self) -> Endpoint:
-        """Where the port is, or will be once it is open."""
-        return self._port.endpoint
-
     @asynccontextmanager
-    async def running(self) -> AsyncIterator[tuple[VllmEngine, HttpDoor]]:
-        """Run engine and port while the body runs."""
-        async with running_engine(self._launch) as (engine, app):
+    async def running(
+        self, aliases: tuple[str, ...]
+    ) -> AsyncIterator[tuple[VllmEngine, ReplicaDoor]]:
+        """Run engine and front ends while the body runs."""
+        spec = replace(self._launch.spec, aliases=aliases)
+        async with running_engine(replace(self._launch, spec=spec)) as (engine, app):
             shape_missing_routes(app.router)
             door = HttpDoor()
             guarded = ReplicaMiddleware(app, door=door, tracer=self._launch.tracer)
-            async with self._port.serving(guarded, server_name=self._server_name):
-                yield engine, door
+            async with serving(guarded, self._launch.python_at, server_name=self._server_name):
+                try:
+                    yield engine, ReplicaDoor(door, engine.rust)
+                finally:
+                    # Before the Python application, which gives its last requests some time too.
+                    if engine.rust is not None:
+                        await engine.rust.cut()
 
 
 @asynccontextmanager
@@ -64,14 +76,22 @@ async def wired(
     who = _identity(spec, replica, clock)
     async with AsyncExitStack() as stack:
         bus = await stack.enter_async_context(connect(_bus_settings(settings, who), wait=False))
-        tracer = _tracer(settings, who, stack)
-        port = _port(settings, stack)
+        provider = _tracing(settings, who, stack)
+        tracer = provider.get_tracer("services.replica")
         launch = Launch(
-            spec=spec, models_dir=settings.models_dir, placement=placement, tracer=tracer
+            spec=spec,
+            models_dir=settings.models_dir,
+            placement=placement,
+            tracer=tracer,
+            rust_at=_socket(settings, who, "r", stack),
+            python_at=_socket(settings, who, "p", stack),
+            record=provider.recorder("services.replica"),
+            folder=_folder(stack),
+            drain_timeout_s=settings.drain_deadline_s,
         )
         service = ReplicaService(
             who,
-            ReplicaHost(launch, port, server_name=server_name(who)),
+            ReplicaHost(launch, server_name=server_name(who)),
             limits=DrainLimits(
                 grace_s=settings.drain_grace_s, deadline_s=settings.drain_deadline_s
             ),
@@ -104,7 +124,9 @@ def _bus_settings(settings: ReplicaSettings, who: Identity) -> BusSettings:
     return BusSettings(credentials=credentials, name=f"{SERVICE}-{server_name(who)}")
 
 
-def _tracer(settings: ReplicaSettings, who: Identity, stack: AsyncExitStack) -> Tracer:
+def _tracing(
+    settings: ReplicaSettings, who: Identity, stack: AsyncExitStack
+) -> ServiceTracerProvider:
     provider = configure_tracing(
         SERVICE,
         settings.traces_dir,
@@ -113,13 +135,26 @@ def _tracer(settings: ReplicaSettings, who: Identity, stack: AsyncExitStack) -> 
         ratio=settings.trace_ratio,
     )
     stack.callback(provider.shutdown)
-    return provider.get_tracer("services.replica")
+    return provider
 
 
-def _port(settings: ReplicaSettings, stack: AsyncExitStack) -> ReplicaPort:
-    port = ReplicaPort(listen_host=settings.listen_host, advertise_host=settings.advertise_host)
-    stack.callback(port.close)
-    return port
+def _socket(
+    settings: ReplicaSettings, who: Identity, which: str, stack: AsyncExitStack
+) -> FrontEndSocket:
+    """Bind where one front end listens: beside the edge on a unix socket, else on a port."""
+    at: FrontEndSocket
+    if settings.sockets_dir is None:
+        at = TcpSocket(listen_host=settings.listen_host, advertise_host=settings.advertise_host)
+    else:
+        folder = socket_folder(settings.sockets_dir)
+        at = UnixSocket(folder / f"{who.incarnation}.{which}{SUFFIX}")
+    stack.callback(at.close)
+    return at
+
+
+def _folder(stack: AsyncExitStack) -> Path:
+    """Make a short folder that only this user can read; it goes when the replica ends."""
+    return Path(stack.enter_context(TemporaryDirectory(prefix="sluice-replica-")))
 
 
 def _world(bus: NatsBus, clock: Clock, tracer: Tracer) -> Surroundings:

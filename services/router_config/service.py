@@ -193,9 +193,7 @@ class RouterConfig:
         self._memo.doubts = doubts(
             self._memo.doubts, view.observed, now=started_at, patience_s=self._pace.patience_s
         )
-        desired = desire(
-            known, view.observed, grace_s=self._pace.grace_s, doubts=self._memo.doubts
-        )
+        desired = desire(known, view.observed, grace_s=self._pace.grace_s, doubts=self._memo.doubts)
         steps = plan(
             desired,
             view.observed,

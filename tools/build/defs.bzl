@@ -66,13 +66,14 @@ def pytest_test(
         fail("%s: no test_*.py among srcs" % name)
     packages = ["hypothesis", "pytest", "pytest-asyncio", "pytest-timeout"] + pypi
     everything = all_requirements if whole_programs else []
+    programs = ["@host_python//:rust_front_end"] if whole_programs else []
     py_test(
         name = name,
         srcs = srcs + [_PYTEST_MAIN],
         main = _PYTEST_MAIN,
         size = size,
         args = ["--timeout=%d" % _TEST_TIMEOUT_S[size]] + args + ["$(rootpath %s)" % test for test in tests],
-        data = data + ["//:pytest.ini"],
+        data = data + programs + ["//:pytest.ini"],
         python_version = "PY3",
         srcs_version = "PY3",
         deps = _once(deps + [requirement(package) for package in packages] + everything),

@@ -7,6 +7,16 @@ package(default_visibility = ["//visibility:public"])
 
 exports_files(["python"])
 
+# vLLM's Rust front end, where the environment has it: tests that start engines list it as data, so
+# that their results are not taken over from a run without it.
+filegroup(
+    name = "rust_front_end",
+    srcs = glob(
+        ["empty/bin/vllm-rs"],
+        allow_empty = True,
+    ),
+)
+
 py_runtime(
     name = "runtime",
     interpreter_path = "{python}",
@@ -38,7 +48,10 @@ def _locate(rctx, name):
     return rctx.path(name) if name.startswith("/") else rctx.which(name)
 
 def _probe(rctx, name):
-    """Returns (version, interpreter, complaint); interpreter is None with a complaint."""
+    """Returns (folder, interpreter, complaint); interpreter is None with a complaint.
+
+    The folder is the one that the name leads to, which is an environment's bin where it is one.
+    """
     found = _locate(rctx, name)
     if not found or not found.exists:
         return (None, None, "%s: not found" % name)
@@ -48,7 +61,7 @@ def _probe(rctx, name):
     version, interpreter = done.stdout.strip().split("\n")
     if version not in rctx.attr.versions:
         return (None, None, "%s is Python %s" % (found, version))
-    return (version, interpreter, None)
+    return (found.dirname, interpreter, None)
 
 def _candidates(rctx):
     wanted = rctx.os.environ.get("HOST_PYTHON", "")
@@ -60,7 +73,7 @@ def _candidates(rctx):
 def _host_python_impl(rctx):
     complaints = []
     for name in _candidates(rctx):
-        _, interpreter, complaint = _probe(rctx, name)
+        folder, interpreter, complaint = _probe(rctx, name)
         if complaint:
             complaints.append(complaint)
             continue
@@ -71,6 +84,9 @@ def _host_python_impl(rctx):
         made = rctx.execute([interpreter, "-m", "venv", "--without-pip", "empty"])
         if made.return_code != 0:
             fail("%s -m venv failed:\n%s" % (interpreter, made.stderr))
+        program = folder.get_child("vllm-rs")
+        if program.exists:
+            rctx.symlink(program, "empty/bin/vllm-rs")  # found below sys.prefix, as in .venv
         rctx.file("BUILD.bazel", _BUILD.format(python = rctx.path("empty/bin/python")))
         return
     fail("Sluice needs Python %s; set HOST_PYTHON to one. Looked at:\n  %s" % (

@@ -14,6 +14,9 @@ def _layers(ctx):
         pair = [_place_in_image(file, ctx.workspace_name), file.path]
         (third_party if file.short_path.startswith("../") else own).append(pair)
         inputs.append(file)
+    for program in ctx.files.programs:
+        third_party.append(["/usr/bin/" + program.basename, program.path])
+        inputs.append(program)
     return third_party, own, inputs
 
 def _config(ctx):
@@ -75,6 +78,10 @@ service_image = rule(
             doc = "The library whose module the entry point runs, with all that it depends on.",
             mandatory = True,
             providers = [PyInfo],
+        ),
+        "programs": attr.label_list(
+            allow_files = True,
+            doc = "Files for /usr/bin: the bin folder of the image's Python (sys.prefix).",
         ),
         "user": attr.string(default = "10001:10001"),
         "_writer": attr.label(

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # Writes requirements/*.lock from requirements/*.in: every version pinned, every file by its hash.
+# Writes requirements/front_end.sha256 as well, the hash of a program in one of those files.
 # An extra stays beside the name of its package, so that Bazel knows what the package needs.
 # Pins that still satisfy the .in files stay as they are; delete a lock first to renew all of it.
 #
@@ -32,9 +33,22 @@ compile() {
 compile cpu --no-emit-package torchvision --no-emit-package torchaudio --no-emit-package torchcodec
 compile cuda
 compile model --no-deps
+compile front_end --no-deps
 # Beside the CPU lock, in a folder of its own: what that has already is left out.
 compile peers --no-emit-package numpy --no-emit-package python-dateutil --no-emit-package six \
   --no-emit-package tzdata
+
+# The hash of the one program that is kept of those wheels, by kind of processor (two downloads of
+# 0.3 GB).
+echo "requirements/front_end.sha256" >&2
+{
+  echo "# vllm/vllm-rs in the wheels of front_end.lock; tools/build/lock.sh writes this file."
+  for machine in aarch64 x86_64; do
+    "$scratch/venv/bin/python" tools/build/rust_front_end.py \
+      --requirements requirements --machine "$machine"
+  done
+} > "$scratch/front_end.sha256"
+mv "$scratch/front_end.sha256" requirements/front_end.sha256
 
 if grep -nE 'https?://|file:|--(extra-)?index-url|--find-links|^--' requirements/*.lock; then
   echo "lock.sh: a lock names a place on the network or on this machine; remove it" >&2

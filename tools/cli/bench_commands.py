@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from libs.contracts.lease import FrontEnd
 from libs.contracts.model_spec import ModelSpec
 from libs.engine.default_model import make_ready
 from tools.bench.churn.command import View as ChurnView
@@ -169,14 +170,18 @@ def load(
 @app.command()
 def compare(
     *,
-    stacks: Annotated[str, typer.Option(help="Which; ratios are to the first.")] = ALL_STACKS,
+    stacks: Annotated[
+        str, typer.Option(help="Which; the first is compared with each other.")
+    ] = ALL_STACKS,
     cases: Annotated[
         str | None, typer.Option(help="Which loads.  [default: all, with --quick the main one]")
     ] = None,
-    quick: Annotated[bool, typer.Option("--quick", help="Fewer clients, shorter windows.")] = False,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="64 and 128 clients, one start, two turns each.")
+    ] = False,
     rounds: Annotated[
         int | None,
-        typer.Option(min=1, max=100, help="Starts of each stack.  [default: 3, quick 2]"),
+        typer.Option(min=1, max=100, help="Starts of each stack.  [default: 3, quick 1]"),
     ] = None,
     out_dir: Annotated[
         Path | None, typer.Option("--out", help="Results.  [default: bench/ of the state folder]")
@@ -185,6 +190,9 @@ def compare(
         Path | None,
         typer.Option(metavar="DIR", help="Hold every ratio against this earlier run's."),
     ] = None,
+    as_markdown: Annotated[
+        bool, typer.Option("--markdown", help="Print the tables as Markdown.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Compare Sluice with its peers: same simulated device, same load, one after the other.
@@ -194,7 +202,9 @@ def compare(
     """
     layout = here(CliSettings())
     folder = out_dir or new_folder(layout.var / "bench")
-    view = CompareView(out=out, err=err, folder=folder.absolute(), as_json=as_json)
+    view = CompareView(
+        out=out, err=err, folder=folder.absolute(), as_json=as_json, as_markdown=as_markdown
+    )
     checkout = Checkout(root=ROOT, models=layout.models, packages=layout.var / "peers")
     options = CompareOptions(
         stacks=stacks, cases=cases, rounds=rounds, quick=quick, agree_with=agree_with
@@ -382,20 +392,44 @@ def edge(
 
 
 @app.command()
+def idle(
+    *,
+    seconds: Annotated[float, typer.Option(min=1.0, help="How long to measure.")] = 60.0,
+    settle_s: Annotated[float, typer.Option(min=0.0, help="Wait this long before.")] = 20.0,
+    replicas: Annotated[int, typer.Option(min=1, help="Of a simulated model.")] = 2,
+    as_json: AsJson = False,
+) -> None:
+    """Show the CPU time of a stack that has nothing to do, by kind of process.
+
+    Starts a stack of its own beside any that runs, lets it settle, measures, and stops it.
+    """
+    from tools.bench.idle.command import IdleView, idle_command
+    from tools.bench.idle.run import IdlePlan
+
+    plan = IdlePlan(replicas=replicas, seconds=seconds, settle_s=settle_s)
+    view = IdleView(out=out, err=err, as_json=as_json)
+    idle_command(plan, view, root=ROOT, models=here(CliSettings()).models)
+
+
+@app.command()
 def disconnect(
     *,
-    trials: Annotated[int, typer.Option(min=1, help="Clients that leave.")] = 50,
+    trials: Annotated[int, typer.Option(min=1, help="Clients that leave each front end.")] = 50,
     step_ms: Annotated[float, typer.Option(help="Time of a token; no finer is measured.")] = 5.0,
+    front_end: Annotated[
+        FrontEnd | None, typer.Option(help="Measure this front end only.  [default: both]")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Time a client's leaving in mid-stream to the engine's last step for it.
 
-    HAProxy, the replica's HTTP layer and vLLM are real, the device is simulated.
+    NATS, router-config, HAProxy and the replica are the product's own, the device is simulated.
     """
     from tools.bench.disconnect.command import DisconnectView, disconnect_command
-    from tools.bench.disconnect.measure import DisconnectPlan
+    from tools.bench.disconnect.measure import FRONT_ENDS, DisconnectPlan
 
-    plan = DisconnectPlan(trials=trials, step_time_s=step_ms / 1000)
+    chosen = FRONT_ENDS if front_end is None else (front_end,)
+    plan = DisconnectPlan(trials=trials, step_time_s=step_ms / 1000, front_ends=chosen)
     disconnect_command(plan, DisconnectView(out=out, err=err, as_json=as_json))
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 
 from libs.contracts.ids import ModelName, ReplicaId
-from libs.contracts.lease import ReplicaLease, ReplicaState
+from libs.contracts.lease import FrontEnd, ReplicaLease, ReplicaState
 from libs.contracts.model_spec import AdapterSpec, ModelSpec
 from libs.contracts.reports import DemandReport, LoadReport, RoutingStatus
 from libs.contracts.targets import DecidedTarget, ManualTarget
@@ -54,10 +54,13 @@ class ModelStatus:
     Attributes:
         target: None until the autoscaler has decided.
         held: requests that wait at the edge for a first replica; None when no edge has said.
+        aliases_served_by_python: aliases that a Rust front end of the model does not know, because
+            they came after its start.
     """
 
     name: str
     aliases: tuple[str, ...]
+    aliases_served_by_python: tuple[str, ...]
     target: int | None
     target_reason: str | None
     ready: int
@@ -162,6 +165,7 @@ def _model(spec: ModelSpec, leases: list[ReplicaLease], observed: Observed) -> M
     return ModelStatus(
         name=spec.name,
         aliases=spec.aliases,
+        aliases_served_by_python=_unknown_to_rust(spec.aliases, leases),
         target=target,
         target_reason=reason,
         ready=sum(lease.state is ReplicaState.READY for lease in leases),
@@ -172,6 +176,15 @@ def _model(spec: ModelSpec, leases: list[ReplicaLease], observed: Observed) -> M
         ),
         adapters=tuple(_adapter(each, leases) for each in spec.adapters),
     )
+
+
+def _unknown_to_rust(aliases: tuple[str, ...], leases: list[ReplicaLease]) -> tuple[str, ...]:
+    serving = [
+        set(lease.rust_names)
+        for lease in leases
+        if lease.state is ReplicaState.READY and lease.front_end is FrontEnd.RUST
+    ]
+    return tuple(alias for alias in aliases if any(alias not in names for names in serving))
 
 
 def _adapter(adapter: AdapterSpec, leases: list[ReplicaLease]) -> AdapterStatus:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from rich.markup import escape
 from rich.table import Table
 
-from tools.cli.status import ModelStatus, Status
+from tools.cli.status import ModelStatus, ReplicaStatus, Status
 
 _UNKNOWN = "?"
 
@@ -24,6 +24,7 @@ def tables(status: Status) -> Iterator[str | Table]:
     yield f"NATS     {status.nats_url}"
     yield _processes(status)
     yield _models(status)
+    yield from _served_by_python(status)
     if any(model.adapters for model in status.models):
         yield _adapters(status)
 
@@ -42,6 +43,7 @@ def _models(status: Status) -> Table:
         "held",
         "replica",
         "state",
+        "front end",
         "address",
         "executor",
         "run",
@@ -59,13 +61,14 @@ def _add_model(table: Table, model: ModelStatus) -> None:
     by_hand = " by hand" if model.target_reason == "manual" else ""
     head = (model.name, f"{ready}{by_hand}", _known(model.held))
     if not model.replicas:
-        table.add_row(*head, "none", *[""] * 6)
+        table.add_row(*head, "none", *[""] * 7)
     for each in model.replicas:
         usage = each.kv_cache_usage_ratio
         table.add_row(
             *head,
             each.id,
             f"{each.state} {each.reason}".strip(),
+            _front_end(each),
             each.address or "",
             each.executor,
             _known(each.running),
@@ -73,6 +76,23 @@ def _add_model(table: Table, model: ModelStatus) -> None:
             _UNKNOWN if usage is None else f"{usage:.0%}",
         )
         head = ("", "", "")
+
+
+def _front_end(replica: ReplicaStatus) -> str:
+    why = f" ({escape(replica.front_end_reason)})" if replica.front_end_reason else ""
+    return f"{replica.front_end}{why}"
+
+
+def _served_by_python(status: Status) -> Iterator[str]:
+    """Name the aliases that came after a Rust front end had started."""
+    for model in status.models:
+        late = model.aliases_served_by_python
+        if late:
+            names = ", ".join(map(escape, late))
+            yield (
+                f"{model.name}: {names} served by the Python front end"
+                " until the replicas are next replaced"
+            )
 
 
 def _adapters(status: Status) -> Table:

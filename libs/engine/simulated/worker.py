@@ -13,6 +13,7 @@ an internal error, and the engine goes on.
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -29,6 +30,7 @@ from vllm.v1.worker.worker_base import CompilationTimes, WorkerBase
 
 from libs.engine.simulated.device import Share, SimulatedDevice
 from libs.engine.simulated.settings import simulation_in
+from libs.engine.simulated.totals_file import VARIABLE, TotalsFile
 from libs.engine.simulated.words import choose_words
 
 
@@ -41,6 +43,8 @@ class SimulatedWorker(WorkerBase):
         self._simulation = simulation_in(self.vllm_config.additional_config)
         self._prompt_tokens: dict[str, int] = {}
         self._adapters: dict[int, str] = {}
+        named = os.environ.get(VARIABLE)  # tidy: allow environment - vLLM makes this object
+        self._totals_file = TotalsFile(Path(named)) if named else None
 
     def load_model(self, *, load_dummy_weights: bool = False) -> None:  # noqa: ARG002 - vLLM's signature
         """Choose the words of the texts; no weights are read."""
@@ -122,6 +126,8 @@ class SimulatedWorker(WorkerBase):
             return EMPTY_MODEL_RUNNER_OUTPUT
         shares = list(self._shares(scheduler_output))
         result = self._device.run(shares)
+        if self._totals_file is not None:
+            self._totals_file.write(self._device.totals)
         output = ModelRunnerOutput(
             req_ids=[share.sequence for share in shares],
             req_id_to_index={share.sequence: index for index, share in enumerate(shares)},

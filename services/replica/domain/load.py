@@ -31,6 +31,8 @@ class StepSample:
     kv_cache_usage_ratio: float | None = None
     generated_tokens: int = 0
     ttfts_s: tuple[float, ...] = ()
+    prefix_queried_tokens: int = 0
+    prefix_hit_tokens: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +46,8 @@ class LoadSlice:
     running: int | None
     waiting: int | None
     kv_cache_usage_ratio: float | None
+    prefix_queried_tokens: int = 0
+    prefix_hit_tokens: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +59,13 @@ class Load:
     kv_cache_usage_ratio: float | None
     ttft_p50_s: float | None
     tokens_per_s: float | None
+    prefix_cache_hit_ratio: float | None = None
+    lost_reports_count: int | None = None
+
+
+UNKNOWN_LOAD: Final = Load(
+    running=None, waiting=None, kv_cache_usage_ratio=None, ttft_p50_s=None, tokens_per_s=None
+)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -66,6 +77,8 @@ class LoadTally:
 
     begin_s: float
     _generated_tokens: int = 0
+    _prefix_queried_tokens: int = 0
+    _prefix_hit_tokens: int = 0
     _ttfts_s: list[float] = field(default_factory=list)
     _running: int | None = None
     _waiting: int | None = None
@@ -74,6 +87,8 @@ class LoadTally:
     def add(self, sample: StepSample) -> None:
         """Take one step in."""
         self._generated_tokens += sample.generated_tokens
+        self._prefix_queried_tokens += sample.prefix_queried_tokens
+        self._prefix_hit_tokens += sample.prefix_hit_tokens
         room = TTFTS_PER_SLICE_MAX - len(self._ttfts_s)
         self._ttfts_s.extend(sample.ttfts_s[:room])
         self._running = _newer(sample.running, self._running)
@@ -90,9 +105,11 @@ class LoadTally:
             running=self._running,
             waiting=self._waiting,
             kv_cache_usage_ratio=self._kv_cache_usage_ratio,
+            prefix_queried_tokens=self._prefix_queried_tokens,
+            prefix_hit_tokens=self._prefix_hit_tokens,
         )
         self.begin_s = now_s
-        self._generated_tokens = 0
+        self._generated_tokens = self._prefix_queried_tokens = self._prefix_hit_tokens = 0
         self._ttfts_s.clear()
         return ended
 
@@ -112,7 +129,13 @@ def summarise(window: Sequence[LoadSlice]) -> Load:
         kv_cache_usage_ratio=last.kv_cache_usage_ratio if last else None,
         ttft_p50_s=median(ttfts_s) if ttfts_s else None,
         tokens_per_s=_tokens_per_s(window),
+        prefix_cache_hit_ratio=_prefix_cache_hit_ratio(window),
     )
+
+
+def _prefix_cache_hit_ratio(window: Sequence[LoadSlice]) -> float | None:
+    queried = sum(each.prefix_queried_tokens for each in window)
+    return sum(each.prefix_hit_tokens for each in window) / queried if queried else None
 
 
 def _tokens_per_s(window: Sequence[LoadSlice]) -> float | None:

@@ -8,7 +8,8 @@ from libs.contracts.events import ReplicaFailed, ReplicaJoined, ReplicaLeft, Sta
 from libs.contracts.ids import Incarnation, ModelName, ReplicaId
 from libs.contracts.lease import (
     AdapterTrouble,
-    Endpoint,
+    Address,
+    FrontEnd,
     ReplicaLease,
     ReplicaState,
     Versions,
@@ -32,19 +33,33 @@ class Identity:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FrontEnds:
+    """Where an engine's front ends listen; fields as in `ReplicaLease`, `main` is its front end."""
+
+    address: Address | None = None
+    main: FrontEnd = FrontEnd.PYTHON
+    reason: str = ""
+    python_address: Address | None = None
+    rust_names: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EngineFacts:
     """What is known of an engine once it runs; `executor` is the class name of vLLM's executor."""
 
     executor: str
     versions: Versions
+    front_ends: FrontEnds
 
 
-UNKNOWN_ENGINE = EngineFacts(executor="", versions=Versions(sluice="", vllm="", ray=""))
+UNKNOWN_ENGINE = EngineFacts(
+    executor="", versions=Versions(sluice="", vllm="", ray=""), front_ends=FrontEnds()
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Standing:
-    """How a replica stands at one moment; `ready_at` and `address` are None before it is ready.
+    """How a replica stands at one moment; `ready_at` is None before it is ready.
 
     `adapters` and `adapter_troubles` as in `ReplicaLease`.
     """
@@ -52,15 +67,14 @@ class Standing:
     state: ReplicaState = ReplicaState.STARTING
     reason: str = ""
     ready_at: float | None = None
-    address: Endpoint | None = None
     engine: EngineFacts = UNKNOWN_ENGINE
     adapters: tuple[str, ...] = ()
     adapter_troubles: tuple[AdapterTrouble, ...] = ()
 
-    def with_ready(self, *, at: float, address: Endpoint, engine: EngineFacts) -> Standing:
+    def with_ready(self, *, at: float, engine: EngineFacts) -> Standing:
         """Return the standing of a replica that has just become ready."""
         state = advance(self.state, LifecycleEvent.BECAME_READY)
-        return replace(self, state=state, ready_at=at, address=address, engine=engine)
+        return replace(self, state=state, ready_at=at, engine=engine)
 
     def with_adapters(
         self, adapters: tuple[str, ...], troubles: tuple[AdapterTrouble, ...]
@@ -75,12 +89,13 @@ class Standing:
 
 def lease(who: Identity, how: Standing) -> ReplicaLease:
     """State the lease."""
+    front_ends = how.engine.front_ends
     return ReplicaLease(
         replica_id=who.replica_id,
         incarnation=who.incarnation,
         model=who.model,
         state=how.state,
-        address=how.address,
+        address=front_ends.address,
         max_num_seqs=who.max_num_seqs,
         executor=how.engine.executor,
         device=who.device,
@@ -91,10 +106,14 @@ def lease(who: Identity, how: Standing) -> ReplicaLease:
         adapters=how.adapters,
         adapter_troubles=how.adapter_troubles,
         reason=how.reason,
+        front_end=front_ends.main,
+        front_end_reason=front_ends.reason,
+        python_address=front_ends.python_address,
+        rust_names=front_ends.rust_names,
     )
 
 
-def joined(who: Identity, stamp: Stamp, *, address: Endpoint) -> ReplicaJoined:
+def joined(who: Identity, stamp: Stamp, *, address: Address | None) -> ReplicaJoined:
     """State that the replica became ready at the stamp's time."""
     return ReplicaJoined(
         stamp=stamp,
@@ -140,4 +159,6 @@ def load_report(who: Identity, load: Load, *, observed_at: float) -> LoadReport:
         ttft_p50_s=load.ttft_p50_s,
         tokens_per_s=load.tokens_per_s,
         observed_at=observed_at,
+        prefix_cache_hit_ratio=load.prefix_cache_hit_ratio,
+        lost_reports_count=load.lost_reports_count,
     )

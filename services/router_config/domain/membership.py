@@ -85,7 +85,9 @@ def server_name(lease: ReplicaLease) -> ServerName:
     return ServerName(f"{lease.replica_id}.{lease.incarnation}")
 
 
-def members(known: Known, observed: Observed, pairs: Pairs, *, grace_s: float) -> tuple[Member, ...]:
+def members(
+    known: Known, observed: Observed, pairs: Pairs, *, grace_s: float
+) -> tuple[Member, ...]:
     """Return who should take requests, sorted by model and name; `pairs` are of `observed`."""
     claimed = {(lease.model, server_name(lease)) for lease in known.leases}
     ready = _ready(known.leases)

@@ -99,6 +99,24 @@ async def test_a_new_server_waits_in_maintenance_without_checks(haproxy: Haproxy
     assert (await stats(haproxy))["lc0", "r1.aa"].maxconn == 4
 
 
+async def test_a_server_on_a_unix_socket_is_known_by_its_name(haproxy: HaproxyClient) -> None:
+    """HAProxy shows no address of it; everything else is as with a port, and it can be deleted."""
+    spec = replace(SPEC, address="unix@/tmp/nothing.sock", check_interval_s=2)
+    assert await haproxy.execute(AddServer(pool="lc0-py", server=spec)) == Ok()
+    ref = ServerRef(pool="lc0-py", name="r1.aa")
+    assert await haproxy.execute(EnableHealth(ref=ref)) == Ok()
+    assert await haproxy.execute(SetServerState(ref=ref, state=AdminState.READY)) == Ok()
+
+    found = parse_servers_state(await haproxy.query(ShowServersState()))
+    (state,) = (each for each in found if each.pool == "lc0-py")
+
+    assert (state.number, state.host, state.port) == (77, None, None)
+    assert (state.admin, state.checked, state.weight) == (AdminState.READY, True, 16)
+    assert (await stats(haproxy))["lc0-py", "r1.aa"].maxconn == 4
+    assert await haproxy.execute(SetServerState(ref=ref, state=AdminState.MAINT)) == Ok()
+    assert await haproxy.execute(DelServer(ref=ref)) == Ok()
+
+
 @pytest.mark.parametrize("pool", ["lc0", "px0"])
 async def test_an_admitted_server_is_ready_and_checked(haproxy: HaproxyClient, pool: str) -> None:
     """Both kinds of pools take servers at runtime."""

@@ -11,9 +11,9 @@ import asyncio
 import json
 import os
 import sys
-from collections.abc import AsyncIterator, Callable
 from pathlib import Path
-from typing import Any, TextIO
+from tempfile import TemporaryDirectory
+from typing import TextIO
 
 import httpx
 from opentelemetry import trace
@@ -23,6 +23,7 @@ from libs.contracts.model_spec import (
     AdapterSpec,
     Device,
     EngineSpec,
+    FrontEndChoice,
     ModelSpec,
     SimulationSpec,
 )
@@ -30,71 +31,52 @@ from libs.engine.arguments import Executor
 from libs.errors import ControlPlaneError
 from libs.testing.tiny_model import words
 from services.replica.adapters.vllm.host import Launch, Placement, VllmEngine, running_engine
+from services.replica.sockets import UnixSocket
 
 
-def launch(folder: Path) -> Launch:
-    """Return what it takes to start an engine that holds two adapters."""
+def launch(folder: Path, sockets: Path) -> Launch:
+    """Return what it takes to start an engine that holds two adapters, served by Python alone."""
     return Launch(
         spec=ModelSpec(
             name=ModelName("sim"),
             source=str(folder),
             device=Device.SIMULATED,
-            engine=EngineSpec(max_model_len=256, max_num_seqs=4, max_loras=2),
+            engine=EngineSpec(
+                max_model_len=256,
+                max_num_seqs=4,
+                max_loras=2,
+                front_end=FrontEndChoice.PYTHON,
+            ),
             simulation=SimulationSpec(step_time_s=0.001),
         ),
         models_dir=folder,
         placement=Placement(executor=Executor.MULTIPROCESSING),
         tracer=trace.NoOpTracer(),
+        rust_at=UnixSocket(sockets / "r.sock"),
+        python_at=UnixSocket(sockets / "p.sock"),
+        record=None,
+        folder=sockets,
+        drain_timeout_s=5.0,
     )
 
 
 async def run(folder: Path, answers: TextIO) -> None:
     """Do what each line says until there are no more."""
-    async with running_engine(launch(folder)) as (engine, app):
-        streams = Streams(app)
+    with TemporaryDirectory(prefix="sluice-") as sockets:
+        await _serve(launch(folder, Path(sockets)), answers)
+
+
+async def _serve(launched: Launch, answers: TextIO) -> None:
+    async with running_engine(launched) as (engine, app):
         transport = httpx.ASGITransport(app)
         async with httpx.AsyncClient(transport=transport, base_url="http://x") as client:
             answers.write(f"{json.dumps({'room': engine.slots.room})}\n")
             answers.flush()
             while line := await asyncio.to_thread(sys.stdin.readline):
                 order = json.loads(line)
-                streams.by(str(order.get("by", "sluice")))
-                found = await do(order, engine, client) | {"sluices": streams.sluices_chunks}
+                found = await do(order, engine, client)
                 answers.write(f"{json.dumps(found)}\n")
                 answers.flush()
-
-
-class Streams:
-    """Who writes the application's streams.
-
-    Attributes:
-        sluices_chunks: how many chunks vLLM did not write since the last order.
-    """
-
-    def __init__(self, app: Any) -> None:  # noqa: ANN401 - Starlette's `State` takes any attribute
-        """Take an application as the replica makes it."""
-        chat, completion = app.state.openai_serving_chat, app.state.openai_serving_completion
-        self._places = (
-            (chat, "chat_completion_stream_generator"),
-            (completion, "completion_stream_generator"),
-        )
-        self._sluices = [getattr(handler, name) for handler, name in self._places]
-        self.sluices_chunks = 0
-
-    def by(self, who: str) -> None:
-        """Leave them to `vllm` alone, or to `sluice` as it is shipped."""
-        self.sluices_chunks = 0
-        for (handler, name), sluices in zip(self._places, self._sluices, strict=True):
-            vllms = getattr(type(handler), name).__get__(handler)
-            setattr(handler, name, vllms if who == "vllm" else self._counted(sluices))
-
-    def _counted(self, write: Callable[..., AsyncIterator[str | bytes]]) -> Callable[..., object]:
-        async def counted(*args: object, **kwargs: object) -> AsyncIterator[str | bytes]:
-            async for chunk in write(*args, **kwargs):
-                self.sluices_chunks += isinstance(chunk, bytes)
-                yield chunk
-
-        return counted
 
 
 async def do(
@@ -117,9 +99,6 @@ async def do(
             await engine.slots.free(handle)
         case "answer":
             return {"text": await answer(name, client)}
-        case "post":
-            reply = await client.post(str(order["path"]), json=order["body"])
-            return {"status": reply.status_code, "text": reply.text}
     return {}
 
 

@@ -1,6 +1,6 @@
 """`./sluice bench compare` as a user runs it: bad input, one real stack, and an interruption.
 
-The stack is vLLM's own; Sluice and Ray start the same way and take several times as long.
+The stacks are vLLM's own; Sluice and Ray start the same way and take several times as long.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def refused(done: Done, told: str) -> None:
 @pytest.mark.parametrize(
     ("options", "told"),
     [
-        (["--stacks", "sluice,triton"], "no stack 'triton'; --stacks takes sluice, vllm"),
+        (["--stacks", "sluice,triton"], "no stack 'triton'; --stacks takes sluice, vllm-rust"),
         (["--cases", "mein"], "no case 'mein'; --cases takes main"),
     ],
 )
@@ -68,13 +68,14 @@ def test_what_is_not_known_is_refused_in_one_line(
     assert not (tmp_path / "var").exists()
 
 
-def test_one_stack_is_started_measured_and_stopped(tmp_path: Path) -> None:
+@pytest.mark.parametrize("stack", ["vllm", "vllm-rust"])
+def test_one_stack_is_started_measured_and_stopped(tmp_path: Path, stack: str) -> None:
     """Its cost is told by role, on standard output and in the file alike."""
     var, out = with_tiny_model(tmp_path / "var"), tmp_path / "out"
 
     done = sluice(
-        *("bench", "compare", "--stacks", "vllm", "--cases", "one_client", "--rounds", "1"),
-        *("--quick", "--json", "--out", str(out)),
+        *("bench", "compare", "--stacks", stack, "--cases", "one_client", "--rounds", "1"),
+        *("--json", "--out", str(out)),
         var=var,
         timeout_s=2 * START_S,
     )
@@ -83,8 +84,9 @@ def test_one_stack_is_started_measured_and_stopped(tmp_path: Path) -> None:
     tree = json.loads(done.out)
     assert tree == json.loads((out / "compare.json").read_text())
     assert tree["rounds"] == 1
-    found = tree["cases"]["one_client"]["vllm"]
+    found = tree["cases"]["one_client"][stack]
     assert found["tokens_per_s"] > 0
+    assert 0 < found["generator_cpu_ratio"] < 1
     assert found["errors"] == 0
     cost = found["cpu_ms_per_1k_tokens"]
     for role in ("front_end", "haproxy", "engine_core", "worker"):

@@ -66,7 +66,6 @@ async def stack() -> AsyncIterator[Stack]:
             nats_port=world.nats.port,
             stats_port=1,
             ray_port=1,
-            ray_client_port=1,
             ray_agent_port=1,
             dashboard_port=1,
         )

@@ -84,7 +84,7 @@ async def test_a_plain_request_goes_where_its_name_leads(
 
 
 @pytest.mark.parametrize(
-    "field", [{"n": 2}, {"tools": []}, {"priority": 1}, {"stop": ["a"], "echo": True}]
+    "field", [{"n": 2}, {"tools": []}, {"request_id": "x"}, {"stop": ["a"], "echo": True}]
 )
 async def test_a_field_that_only_python_serves_decides_for_split_names_alone(
     http: httpx.AsyncClient, field: dict[str, object]

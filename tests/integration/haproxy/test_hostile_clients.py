@@ -21,7 +21,8 @@ from libs.testing.fake_replica import FakeReplica, Script
 from libs.testing.real_haproxy import RealHaproxy, edge_config, real_haproxy
 from services.replica.adapters.http.door import HttpDoor
 from services.replica.adapters.http.middleware import ReplicaMiddleware
-from services.replica.adapters.http.server import ReplicaPort
+from services.replica.adapters.http.server import serving
+from services.replica.sockets import TcpSocket
 
 GOOD = b'POST /v1/completions HTTP/1.1\r\nhost: x\r\ncontent-length: 13\r\n\r\n{"model":"m"}'
 BEHIND = b"POST /v1/load_lora_adapter HTTP/1.1\r\nhost: x\r\ncontent-length: 2\r\n\r\n{}"
@@ -51,9 +52,9 @@ async def edge(
     config: EdgeConfig, app: EchoApp, replica: FakeReplica
 ) -> AsyncIterator[RealHaproxy]:
     """Run HAProxy: `m` is the application behind a replica's HTTP layer, `slow` is a fake."""
-    port = ReplicaPort(listen_host="127.0.0.1", advertise_host="127.0.0.1")
+    port = TcpSocket(listen_host="127.0.0.1", advertise_host="127.0.0.1")
     layer = ReplicaMiddleware(app, door=HttpDoor(), tracer=NoOpTracer())
-    async with port.serving(layer, server_name="r0.aa"):
+    async with serving(layer, port, server_name="r0.aa"):
         pools = tuple(
             PoolConfig(
                 name=f"lc{number}",
@@ -64,7 +65,7 @@ async def edge(
                     ),
                 ),
             )
-            for number, endpoint in enumerate((port.endpoint, replica.endpoint))
+            for number, endpoint in enumerate((port.address, replica.endpoint))
         )
         routes = (("m", "lc0:m"), ("slow", "lc1:slow"))
         async with real_haproxy(config, pools, routes=routes) as running:

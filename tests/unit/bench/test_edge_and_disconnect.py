@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from libs.contracts.lease import FrontEnd
 from libs.errors import UsageError
 from tools.bench.disconnect.measure import DisconnectPlan, DisconnectReport
 from tools.bench.edge.cases import CASES, KEY, EdgePlan, config_in, plain, request, with_key
@@ -54,7 +55,9 @@ def test_costs_are_compared_within_a_round() -> None:
 
 def test_the_slowest_of_fifty_is_the_ninety_ninth_percentile() -> None:
     """By nearest rank, so a single outlier shows."""
-    report = DisconnectReport(stopped_ms=(*(5.0,) * 49, 80.0), running_after=0)
+    report = DisconnectReport(
+        front_end=FrontEnd.RUST, stopped_ms=(*(5.0,) * 49, 80.0), running_after=0
+    )
 
     assert (report.p50_ms, report.p99_ms) == (5.0, 80.0)
     assert report.to_json()["trials"] == 50

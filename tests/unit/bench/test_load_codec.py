@@ -9,7 +9,14 @@ from hypothesis import strategies as st
 from tools.bench.load.arrivals import RequestSpec
 from tools.bench.load.plan import Endpoint, OutputLength, Target
 from tools.bench.load.request_codec import RequestCodec
-from tools.bench.load.sse import LINE_BYTES_MAX, LineTooLongError, SseReader, decode, has_text
+from tools.bench.load.sse import (
+    LINE_BYTES_MAX,
+    LineTooLongError,
+    SseReader,
+    decode,
+    frame_of,
+    has_text,
+)
 
 SPEC = RequestSpec(at_s=None, prompt=b"able about above", prompt_tokens=3, output_tokens=7)
 PAYLOADS = st.lists(
@@ -119,3 +126,63 @@ def test_a_line_without_end_is_refused() -> None:
 def test_only_what_a_user_sees_counts_as_text(payload: str, seen: bool) -> None:  # noqa: FBT001 - a table
     """The first chunk of a chat says who speaks, and nothing else."""
     assert has_text(decode(payload.encode())) is seen
+
+
+EVENTS = st.builds(
+    lambda shape, text, ascii_only: shape(text, ascii_only),
+    st.sampled_from(
+        [
+            lambda text, plain: event({"choices": [{"delta": {"content": text}}]}, plain=plain),
+            lambda text, plain: event(
+                {"choices": [{"delta": {"content": text}, "finish_reason": "stop"}]}, plain=plain
+            ),
+            lambda text, plain: event({"choices": [{"text": text}], "usage": None}, plain=plain),
+            lambda text, plain: event(
+                {"choices": [{"text": text}], "usage": {"completion_tokens": 1}}, plain=plain
+            ),
+            lambda text, plain: event({"choices": [{"delta": {"role": text}}]}, plain=plain),
+            lambda text, plain: event({"error": {"message": text}}, plain=plain),
+            lambda text, plain: event({"choices": []}, plain=plain) * 2,
+        ]
+    ),
+    st.sampled_from(
+        ["", "a", " word", '"', "\\", 'a","usage":{"b":"c', "\n", "é", "😀", "}\n\ndata: {"]
+    ),
+    st.booleans(),
+)
+
+
+def event(tree: dict[str, object], *, plain: bool) -> bytes:
+    """Return one event as servers write it."""
+    text = json.dumps(tree, ensure_ascii=plain, separators=(",", ":"))
+    return b"data: " + text.encode() + b"\n\n"
+
+
+@given(EVENTS, EVENTS)
+def test_a_frame_holds_nothing_but_one_text(first: bytes, second: bytes) -> None:
+    """What it takes without a parser is what the parser takes for text without usage or error."""
+    frame = frame_of(first)
+
+    if frame is not None and frame.holds_text(second):
+        (payload,) = SseReader().feed(second)
+        answer = decode(payload)
+        assert has_text(answer)
+        assert answer.usage is None
+        assert bytes(answer.error) == b"null"
+
+
+def test_chunks_that_differ_in_their_text_share_a_frame() -> None:
+    """So that a stream is parsed at its beginning and its end only."""
+    first, second, third = (
+        event({"id": "c", "choices": [{"delta": {"content": text}}]}, plain=False)
+        for text in (" word", "é😀", 'a "quoted" one')
+    )
+
+    frame = frame_of(first)
+
+    assert frame is not None
+    assert frame.holds_text(first)
+    assert frame.holds_text(second)
+    assert not frame.holds_text(third)
+    assert not frame.holds_text(first + second)
+    assert not frame.holds_text(first[:-1])

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from deploy.local.ray_at_rest import AT_REST
 from deploy.local.ray_head import (
     GCS_RESTARTS_MAX,
     GCS_RESTARTS_WINDOW_S,
@@ -14,7 +15,6 @@ from deploy.local.ray_head import (
 HEAD = RayHead(
     port=1,
     dashboard_port=2,
-    client_port=3,
     agent_port=4,
     temp_dir=Path("/run/x/ray"),
     token_file=Path("/run/x/token"),
@@ -45,3 +45,22 @@ def test_the_store_of_the_gcs_lies_beside_rays_session() -> None:
     assert environment["RAY_gcs_storage_path"] == "/run/x/ray-gcs"
     assert environment["RAY_gcs_storage"] == "rocksdb"
     assert "deploy.local.kept_ray" in start_command(HEAD, python="python3")
+
+
+def test_the_node_starts_without_what_only_polls() -> None:
+    """No log monitor; the settings reach every process of the node through its environment."""
+    command, environment = start_command(HEAD, python="python3"), node_environment(HEAD)
+
+    assert "--include-log-monitor=false" in command
+    assert environment.items() >= AT_REST.items()
+
+
+def test_settings_for_rest_keep_failures_in_sight() -> None:
+    """A dead replica and a full memory are noticed within a second, and workers outlive the GCS."""
+    environment = node_environment(HEAD)
+
+    assert float(environment["RAY_SERVE_CONTROL_LOOP_INTERVAL_S"]) <= 1.0
+    assert 0 < int(environment["RAY_memory_monitor_refresh_ms"]) <= 1000
+    assert int(environment["RAY_raylet_report_resources_period_milliseconds"]) <= 1000
+    assert environment["RAY_gcs_rpc_server_reconnect_timeout_s"] == "600"
+    assert not any("health_check" in name for name in AT_REST)

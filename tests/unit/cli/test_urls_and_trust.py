@@ -29,7 +29,6 @@ RECORD = StackRecord(
     stats_port=1,
     nats_port=2,
     ray_port=3,
-    ray_client_port=4,
     ray_agent_port=5,
     dashboard_port=6,
     metrics_port=7,

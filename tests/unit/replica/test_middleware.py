@@ -192,8 +192,8 @@ async def test_the_span_continues_the_callers_trace_and_is_passed_on() -> None:
     assert span.context is not None
     assert span.parent is not None
     assert f"{span.parent.span_id:016x}" == "b7ad6b7169203331"
-    passed_on = f"00-{span.context.trace_id:032x}-{span.context.span_id:016x}-01"
-    assert subject.app.header("traceparent") == passed_on
+    passed_on = f"{span.context.trace_id:032x}-{span.context.span_id:016x}-01"
+    assert subject.app.header("x-request-id") == passed_on
     assert span.kind is SpanKind.SERVER
 
 

@@ -12,7 +12,6 @@ import random
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -43,7 +42,6 @@ from services.router_config.domain.model import (
     Observed,
     ObservedServer,
     PoolName,
-    ServerKey,
     is_twin,
     main_of,
     twin_of,
@@ -163,16 +161,12 @@ class Edge:
         pools = {each.pool for each in self.waiting}
         waiting = frozenset(pools | {twin_of(pool) for pool in pools})
         self.observed = replace(self.observed, waiting=waiting)
-        self.doubts = doubts(
-            self.doubts, self.observed, now=self.now, patience_s=PATIENCE_S + 1.0
-        )
+        self.doubts = doubts(self.doubts, self.observed, now=self.now, patience_s=PATIENCE_S + 1.0)
         return desire(known, self.observed, grace_s=15.0, doubts=self.doubts)
 
     def steps(self, wanted: Desired) -> tuple[Action, ...]:
         """Plan, long before any deadline."""
-        return plan(
-            wanted, self.observed, leaving_since={}, now=0.0, drain_timeout_s=1e9
-        ).actions
+        return plan(wanted, self.observed, leaving_since={}, now=0.0, drain_timeout_s=1e9).actions
 
     def arrive(self, chance: random.Random) -> None:
         """Let requests come that go to main pools, and wait there."""
@@ -341,9 +335,7 @@ def test_names_meet_rust_exactly_where_all_front_ends_know_them(
 
     for _ in range(12):
         edge.waiting = []
-        idle = tuple(
-            replace(each, sessions=0, health=Health.UP) for each in edge.observed.servers
-        )
+        idle = tuple(replace(each, sessions=0, health=Health.UP) for each in edge.observed.servers)
         edge.observed = replace(edge.observed, servers=idle)
         wanted = edge.look(lasting)
         actions = edge.steps(wanted)

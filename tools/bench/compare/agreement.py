@@ -1,6 +1,6 @@
 """Whether two runs of the comparison tell the same: every ratio of one beside the other's (pure).
 
-A ratio is a stack's value over the first stack's, the median over rounds, as the tables show it.
+A ratio is the first stack's value over another's, the median over rounds, as the tables show it.
 Two runs differ in it by the greater over the smaller, less one.
 """
 
@@ -23,7 +23,7 @@ RATIOS: Final = ("tokens_per_s", "ttft_p99_s", "e2e_p99_s", OUTSIDE_ENGINE)
 DIFFERENCE_MAX: Final = 0.15
 """Two runs that differ more in any ratio do not agree."""
 
-COLUMNS: Final = ("load", "stack", "ratio of", "this run", "the other", "difference")
+COLUMNS: Final = ("load", "over", "ratio of", "this run", "the other", "difference")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,11 +52,11 @@ def pairs(here: Results, there: Results) -> tuple[Pair, ...]:
     """Return every ratio that both runs have, in the order of the tables."""
     found = []
     for point in here.points():
-        base, *others = here.stacks(point)
+        first, *others = here.stacks(point)
         for stack in others:
             for what in RATIOS:
-                mine = here.ratio(point, stack, base, what)
-                theirs = there.ratio(point, stack, base, what)
+                mine = here.ratio(point, first, stack, what)
+                theirs = there.ratio(point, first, stack, what)
                 if mine and theirs:
                     pair = Pair(
                         point=point, stack=stack, what=what, here=mine.median, there=theirs.median
@@ -94,6 +94,8 @@ def parse(tree: dict[str, Any]) -> Results:
             errors=each["errors"],
             cpu_ms_per_1k_tokens=each["cpu_ms_per_1k_tokens"],
             others_ratio=each["others_ratio"],
+            generator_cpu_ratio=each.get("generator_cpu_ratio"),
+            requests=each.get("requests"),
             refused=tuple(each["refused"]),
         )
         results.add(each["case"], StackName(each["stack"]), each["round"], found)

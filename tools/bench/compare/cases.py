@@ -17,8 +17,8 @@ RESERVE_BYTES: Final = 3 * 1024**3
 """What a stack takes beside its replicas, and the machine for itself."""
 
 _SWEEP: Final = (4, 8, 16, 32, MAIN_CLIENTS, 128)
-_QUICK_SWEEP: Final = (8, MAIN_CLIENTS, 128)
-_QUICK_WINDOW_S: Final = 10.0
+_QUICK_SWEEP: Final = (MAIN_CLIENTS, 128)
+_QUICK_WINDOW_S: Final = 20.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,17 +18,29 @@ from libs.errors import UsageError
 from tools.bench.compare.agreement import COLUMNS, DIFFERENCE_MAX, agree, pairs, read_results
 from tools.bench.compare.cases import CASES, QUICK_CASES, Point, points_of
 from tools.bench.compare.machine import CONDITIONS, describe, free_memory_bytes
+from tools.bench.compare.markdown import markdown
 from tools.bench.compare.peers import ready_packages
 from tools.bench.compare.plots import plot
 from tools.bench.compare.results import Results, details_json, to_json
 from tools.bench.compare.run import Places, Watcher, run_visits
 from tools.bench.compare.schedule import parse_stacks, schedule
 from tools.bench.compare.stacks.port import StackName
-from tools.bench.compare.table import CPU_COLUMNS, FIGURE_COLUMNS, cpu_rows, doubts, figure_rows
+from tools.bench.compare.stacks.rust_program import require_program
+from tools.bench.compare.table import (
+    CPU_COLUMNS,
+    FIGURE_COLUMNS,
+    RATIO_COLUMNS,
+    cpu_rows,
+    doubts,
+    figure_rows,
+    ratio_rows,
+)
 
 ALL_STACKS: Final = ",".join(StackName)
 ROUNDS: Final = 3
-QUICK_ROUNDS: Final = 2
+QUICK_ROUNDS: Final = 1
+QUICK_PASSES: Final = 2
+"""A quick run starts every stack once and sends its loads in turns."""
 INTERRUPTED: Final = 128 + signal.SIGINT
 _FAILED: Final = 1
 _OTHERS_RATIO_MAX: Final = 0.05
@@ -52,12 +64,13 @@ class CompareOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CompareView:
-    """Where the result goes: a person reads `out`, or JSON on standard output."""
+    """Where the result goes: a person reads `out`, or JSON or Markdown on standard output."""
 
     out: Console
     err: Console
     folder: Path
     as_json: bool = False
+    as_markdown: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,13 +86,16 @@ def compare_command(options: CompareOptions, view: CompareView, checkout: Checko
     """Run the comparison and return the exit code.
 
     Raises:
-        UsageError: a stack or a case is not known, the folder cannot be written, or the earlier
-            run cannot be read.
+        UsageError: a stack or a case is not known, vLLM's Rust front end is asked for and missing,
+            the folder cannot be written, or the earlier run cannot be read.
     """
     earlier = read_results(options.agree_with) if options.agree_with else None
     stacks = parse_stacks(options.stacks)
     points = _points(options)
+    if StackName.VLLM_RUST in stacks:
+        require_program()
     rounds = options.rounds or (QUICK_ROUNDS if options.quick else ROUNDS)
+    passes = QUICK_PASSES if options.quick else 1
     keeper = _Keeper(view.folder)
     places = _places(checkout, stacks, view)
     watcher = Watcher(say=lambda text: view.err.print(text, markup=False), keep=keeper.keep)
@@ -87,7 +103,7 @@ def compare_command(options: CompareOptions, view: CompareView, checkout: Checko
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        run_visits(schedule(stacks, points, rounds=rounds), places, watcher)
+        run_visits(schedule(stacks, points, rounds=rounds, passes=passes), places, watcher)
     except KeyboardInterrupt:
         show(keeper.results, points, view)
         view.err.print("interrupted: this is what was measured so far")
@@ -103,9 +119,11 @@ def new_folder(parent: Path) -> Path:
 
 
 def show(results: Results, points: Sequence[Point], view: CompareView) -> None:
-    """Print the tables or the JSON, and write the pictures."""
+    """Print the tables, the JSON or the Markdown, and write the pictures."""
     if view.as_json:
         print(json.dumps(to_json(results), indent=2))
+    elif view.as_markdown:
+        print(markdown(results, others_ratio_max=_OTHERS_RATIO_MAX), end="")
     else:
         _print_tables(results, points, view.out)
     pictures = plot(results, points, view.folder)
@@ -194,6 +212,9 @@ def _print_tables(results: Results, points: Sequence[Point], out: Console) -> No
         out.print(_table(title, FIGURE_COLUMNS, figure_rows(results, name)))
         cpu_title = "CPU ms per 1,000 tokens by role"
         out.print(_table(cpu_title, CPU_COLUMNS, cpu_rows(results, name)))
+        if compared := ratio_rows(results, name):
+            ratio_title = f"{results.stacks(name)[0]}'s value over the others'"
+            out.print(_table(ratio_title, RATIO_COLUMNS, compared))
         for line in doubts(results, name, others_ratio_max=_OTHERS_RATIO_MAX):
             out.print(f"  ! {line}", markup=False)
         out.print()

@@ -27,7 +27,7 @@ class CpuMeter:
     """Meters one stack, known by the mark in its processes' environment, while it is open."""
 
     def __init__(self, stack_id: str) -> None:
-        self._mark = f"{STACK_ID_VARIABLE}={stack_id}".encode()
+        self._mark = _mark_of(stack_id)
         self._ledger = CpuLedger()
         self._machine: list[tuple[float, float]] = []
         self._over = threading.Event()
@@ -61,8 +61,13 @@ class CpuMeter:
         self._read()
 
     def _read(self) -> None:
-        self._ledger.take(time.time(), list(members(list(_all(self._mark)))))
+        self._ledger.take(time.time(), _marked(self._mark))
         self._machine.append((time.time(), busy_s()))
+
+
+def stack_processes(stack_id: str) -> list[Seen]:
+    """Return a stack's processes as they are now."""
+    return _marked(_mark_of(stack_id))
 
 
 def members(found: Sequence[Found]) -> Iterator[Seen]:
@@ -74,6 +79,14 @@ def members(found: Sequence[Found]) -> Iterator[Seen]:
     for each in found:
         if any(above.is_marked for above in _line(each, by_pid)):
             yield each.seen
+
+
+def _mark_of(stack_id: str) -> bytes:
+    return f"{STACK_ID_VARIABLE}={stack_id}".encode()
+
+
+def _marked(mark: bytes) -> list[Seen]:
+    return list(members(list(_all(mark))))
 
 
 def _line(each: Found, by_pid: Mapping[int, Found]) -> Iterator[Found]:

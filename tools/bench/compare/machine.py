@@ -10,9 +10,9 @@ from typing import Final
 CONDITIONS: Final = (
     "Every stack: the same simulated device, tokenizer and limits; engines with 64 sequences;",
     "access logs off, log level INFO, niceness 0 (Ray's workers too); tokens counted by `usage`.",
-    "HAProxy: one thread for sluice and vllm, Ray's own settings for ray. Sluice writes a trace of",
-    "every request, as `up` starts it; the others write none. The load generator shares the CPUs.",
-    "A ratio is the stack's value over the first stack's in the same round: median (least-most).",
+    "HAProxy: one thread for sluice, vllm-rust and vllm, Ray's own settings for ray. Sluice traces",
+    "requests as `up` starts it; the others write no traces. The load generator shares the CPUs.",
+    "A ratio is the first stack's value over another's in the same turn: median (least-most).",
 )
 
 

@@ -63,6 +63,8 @@ def measure(stack: Stack, plan: LoadPlan, stop: threading.Event) -> Measurement:
         errors=result.requests.failed,
         cpu_ms_per_1k_tokens=cpu_ms_per_1k_tokens(by_role, tokens=_tokens(result)),
         others_ratio=max(0.0, others_s) / (result.throughput.window_s * cpus()),
+        generator_cpu_ratio=result.generator.cpu_s / (result.throughput.window_s * cpus()),
+        requests=result.requests.measured,
         refused=result.verdict.reasons,
     )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from statistics import median
+from typing import Final
 
 from tools.bench.compare.stacks.port import StackName
 
@@ -25,6 +26,12 @@ class Figures:
 
 FIGURES = tuple(each.name for each in fields(Figures))
 
+TAIL_REQUESTS_MIN: Final = 500
+"""A p99 of fewer requests is set by fewer than five of them, and gives no ratio."""
+
+GENERATOR: Final = "generator_cpu_ratio"
+_TAILS: Final = tuple(name for name in FIGURES if name.endswith("_p99_s"))
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measurement:
@@ -34,6 +41,8 @@ class Measurement:
         cpu_ms_per_1k_tokens: by role, with `outside_engine`; None where no token came.
         others_ratio: share of the machine's CPUs that neither stack nor generator used, but
             somebody did; the machine's noise.
+        generator_cpu_ratio: share of the machine's CPUs that the load generator used.
+        requests: how many requests the latencies are about.
         refused: why the load generator does not vouch for the figures; empty when it does.
     """
 
@@ -41,6 +50,8 @@ class Measurement:
     errors: int
     cpu_ms_per_1k_tokens: dict[str, float] | None
     others_ratio: float
+    generator_cpu_ratio: float | None = None
+    requests: int | None = None
     refused: tuple[str, ...] = ()
 
 
@@ -87,12 +98,15 @@ class Results:
         return [stack for name, stack in self.taken if name == point]
 
     def ratio(self, point: str, stack: StackName, base: StackName, what: str) -> Spread | None:
-        """Return a value over the base's in the same round; None where no round has both."""
+        """Return a value over the base's in the same round; None where no round has both.
+
+        A p99 counts only where both have at least TAIL_REQUESTS_MIN requests.
+        """
         mine, theirs = self.taken.get((point, stack), {}), self.taken.get((point, base), {})
         found = [
             over
             for number in sorted(set(mine) & set(theirs))
-            if (over := _over(value_of(mine[number], what), value_of(theirs[number], what)))
+            if (over := _over(_sound(mine[number], what), _sound(theirs[number], what)))
         ]
         if not found:
             return None
@@ -101,10 +115,18 @@ class Results:
 
 def value_of(found: Measurement, what: str) -> float | None:
     """Return a figure by its name, or CPU milliseconds per 1,000 tokens by role."""
+    if what == GENERATOR:
+        return found.generator_cpu_ratio
     if what in FIGURES:
         value: float | None = getattr(found.figures, what)
         return value
     return None if found.cpu_ms_per_1k_tokens is None else found.cpu_ms_per_1k_tokens[what]
+
+
+def _sound(found: Measurement, what: str) -> float | None:
+    """Return a value that may be compared; results that do not say how many requests may be."""
+    is_short = found.requests is not None and found.requests < TAIL_REQUESTS_MIN
+    return None if what in _TAILS and is_short else value_of(found, what)
 
 
 def middle(measurements: Sequence[Measurement], what: str) -> float | None:
@@ -135,6 +157,7 @@ def _entry(measurements: Sequence[Measurement]) -> dict[str, object]:
     return {
         **{name: _rounded(middle(measurements, name)) for name in FIGURES},
         "errors": sum(each.errors for each in measurements),
+        GENERATOR: _rounded(middle(measurements, GENERATOR)),
         "cpu_ms_per_1k_tokens": dict(_cpu(measurements)) or None,
     }
 

@@ -9,6 +9,8 @@ from enum import StrEnum
 from pathlib import PurePath
 from typing import Final
 
+from libs.engine.rust_front_end import PROGRAM as RUST_FRONT_END
+
 
 class Role(StrEnum):
     """What a process does for a request."""
@@ -38,6 +40,7 @@ _TITLES: Final = (
     ("ray::ProxyActor", Role.PROXY),
     ("VLLM::APIServer", Role.FRONT_END),
 )
+_PROGRAMS: Final = {"haproxy": Role.HAPROXY, RUST_FRONT_END: Role.FRONT_END}
 _API_SERVER: Final = "vllm.entrypoints.openai.api_server"
 
 
@@ -49,8 +52,9 @@ def role_of(command: str) -> Role:
     if command.startswith(_REPLICA):
         return _replica_role(command.removeprefix(_REPLICA))
     words = command.split()
-    if words and PurePath(words[0]).name == "haproxy":
-        return Role.HAPROXY
+    program = PurePath(words[0]).name if words else ""
+    if program in _PROGRAMS:
+        return _PROGRAMS[program]
     return Role.FRONT_END if _API_SERVER in words else Role.CONTROL_PLANE
 
 

@@ -6,6 +6,7 @@ import shutil
 import signal
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -83,15 +84,18 @@ def simulated_spec(replicas: int) -> ModelSpec:
 
 
 def _visit(visit: Visit, places: Places, watcher: Watcher, results: Results) -> None:
+    began_s = time.monotonic()
     with _running(visit, places) as stack:
+        watcher.say(f"  started in {time.monotonic() - began_s:.0f} s")
         measure(stack, load_plan(_WARM, url=stack.url, model=MODEL, seed=0), threading.Event())
-        for index, point in enumerate(visit.points, start=1):
-            seed = visit.round * len(visit.points) + index
-            plan = load_plan(point, url=stack.url, model=MODEL, seed=seed)
-            found = measure(stack, plan, threading.Event())
-            results.add(point.name, visit.stack, visit.round, found)
-            watcher.say(f"  {point.name}: {_said(found)}")
-            watcher.keep(results)
+        for number in map(visit.number, range(1, visit.passes + 1)):
+            for index, point in enumerate(visit.points, start=1):
+                seed = number * len(visit.points) + index
+                plan = load_plan(point, url=stack.url, model=MODEL, seed=seed)
+                found = measure(stack, plan, threading.Event())
+                results.add(point.name, visit.stack, number, found)
+                watcher.say(f"  {point.name}: {_said(found)}")
+                watcher.keep(results)
 
 
 @contextmanager
@@ -113,13 +117,13 @@ def _running(visit: Visit, places: Places) -> Iterator[Stack]:
         stack.start()
         yield stack
     finally:
-        with _undisturbed():
+        with undisturbed():
             stack.stop()
             shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextmanager
-def _undisturbed() -> Iterator[None]:
+def undisturbed() -> Iterator[None]:
     """Let nobody interrupt the stopping: another Ctrl-C would leave processes behind."""
     before = {number: signal.signal(number, signal.SIG_IGN) for number in _ENDING}
     try:
@@ -137,5 +141,6 @@ def _said(found: Measurement) -> str:
     cost = (found.cpu_ms_per_1k_tokens or {}).get("outside_engine", 0.0)
     return (
         f"{rate:,.0f} tokens/s, TTFT p99 {first * 1000:,.0f} ms, {cost:,.0f} ms CPU per 1,000 "
-        f"tokens outside the engine, {found.errors} errors, others {found.others_ratio:.0%}"
+        f"tokens outside the engine, {found.errors} errors, generator "
+        f"{found.generator_cpu_ratio or 0.0:.1%}, others {found.others_ratio:.0%}"
     )

@@ -1,7 +1,8 @@
 """In which order stacks are started and loads are sent (pure).
 
 Every round starts every stack once, one after the other: A B C D, A B C D. What changes slowly on a
-machine then meets all stacks alike, and a ratio is taken inside one round.
+machine then meets all stacks alike, and a ratio is taken inside one round. Where there is time for
+one start of each stack only, its loads take turns in passes: 64 128 64 128.
 """
 
 from __future__ import annotations
@@ -16,16 +17,25 @@ from tools.bench.compare.stacks.port import StackName
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Visit:
-    """One start of one stack, and what is sent to it; rounds count from 1."""
+    """One start of one stack, and what is sent to it.
+
+    Attributes:
+        round: from 1. passes: how often all loads are sent, in turns; each pass is measured.
+    """
 
     round: int
     stack: StackName
     replicas: int
     points: tuple[Point, ...]
+    passes: int = 1
+
+    def number(self, turn: int) -> int:
+        """Return under which number a pass (from 1) is kept, counted over all rounds."""
+        return (self.round - 1) * self.passes + turn
 
 
 def schedule(
-    stacks: Sequence[StackName], points: Sequence[Point], *, rounds: int
+    stacks: Sequence[StackName], points: Sequence[Point], *, rounds: int, passes: int = 1
 ) -> tuple[Visit, ...]:
     """Return all visits in order; loads for as many replicas share a start."""
     sizes = sorted({point.replicas for point in points})
@@ -35,6 +45,7 @@ def schedule(
             stack=stack,
             replicas=replicas,
             points=tuple(point for point in points if point.replicas == replicas),
+            passes=passes,
         )
         for number in range(1, rounds + 1)
         for replicas in sizes
@@ -43,7 +54,7 @@ def schedule(
 
 
 def parse_stacks(text: str) -> tuple[StackName, ...]:
-    """Read the names of stacks, separated by commas; the first is what the others are compared to.
+    """Read the names of stacks, separated by commas; the first is compared with all others.
 
     Raises:
         UsageError: there is no such stack, or none is named.

@@ -26,12 +26,14 @@ def disconnect_command(plan: DisconnectPlan, view: DisconnectView) -> None:
         PeerUnreachableError: a stream ended by itself, or the engine never stopped.
     """
     with view.err.status("starting") as status:
-        report = measure_disconnects(plan, status.update)
+        reports = measure_disconnects(plan, status.update)
     if view.as_json:
-        print(json.dumps(report.to_json(), indent=2))
+        print(json.dumps([report.to_json() for report in reports], indent=2))
         return
-    view.out.print(
-        f"client gone to last step: p50 {report.p50_ms:.0f} ms, p99 {report.p99_ms:.0f} ms, "
-        f"max {max(report.stopped_ms):.0f} ms over {len(report.stopped_ms)} clients, in steps of "
-        f"{plan.step_time_s * 1000:g} ms; running afterwards: {report.running_after}"
-    )
+    for report in reports:
+        view.out.print(
+            f"{report.front_end}: client gone to last step: p50 {report.p50_ms:.0f} ms, "
+            f"p99 {report.p99_ms:.0f} ms, max {max(report.stopped_ms):.0f} ms over "
+            f"{len(report.stopped_ms)} clients, in steps of {plan.step_time_s * 1000:g} ms; "
+            f"running afterwards: {report.running_after}"
+        )

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 import httptools
 
 from tools.bench.load.exchange import Exchange
+from tools.bench.load.rest import Rest
 from tools.bench.load.samples import Outcome
 
 IDLE_S_MAX: Final = 2.0
@@ -27,8 +28,9 @@ Clock = Callable[[], float]
 class Connection(asyncio.Protocol):
     """One connection; it carries one exchange at a time."""
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, rest: Rest) -> None:
         self._clock = clock
+        self._rest = rest
         self._parser = httptools.HttpResponseParser(self)
         self._transport: asyncio.Transport | None = None
         self._exchange: Exchange | None = None
@@ -65,6 +67,7 @@ class Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Stamp the time and parse; the parser calls the methods below."""
         self._now_s = self._clock()
+        self._rest.after_reading()
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserError as exc:
@@ -118,6 +121,7 @@ class Pool:
     connect_s: float
     opened: int = 0
     _idle: list[Connection] = field(default_factory=list)
+    _rest: Rest | None = None
 
     async def take(self) -> Connection:
         """Return an idle connection or make one.
@@ -148,9 +152,11 @@ class Pool:
     async def _connect(self) -> Connection:
         parts = urlsplit(self.url)
         tls = ssl.create_default_context() if parts.scheme == "https" else None
+        loop = asyncio.get_running_loop()
+        rest = self._rest = self._rest or Rest(loop)
         async with asyncio.timeout(self.connect_s):
-            _, connection = await asyncio.get_running_loop().create_connection(
-                lambda: Connection(self.clock),
+            _, connection = await loop.create_connection(
+                lambda: Connection(self.clock, rest),
                 parts.hostname or "",
                 parts.port or (443 if tls else 80),
                 ssl=tls,

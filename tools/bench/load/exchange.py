@@ -18,14 +18,18 @@ from tools.bench.load.sse import (
     DONE,
     NO_ERROR,
     Answer,
+    Frame,
     LineTooLongError,
     SseReader,
     decode,
+    frame_of,
     has_text,
 )
 
 BODY_BYTES_MAX: Final = 16 * 2**20
 """Of an answer that is not streamed; what is beyond is dropped and makes it malformed."""
+_TEACHING_EVENTS: Final = 4
+"""The first chunk of a chat may have a shape of its own."""
 _BROKEN_JSON: Final = (msgspec.DecodeError, LineTooLongError)
 
 
@@ -59,6 +63,7 @@ class Exchange:
     _detail: str = ""
     _body: bytearray = field(default_factory=bytearray)
     _sse: SseReader = field(default_factory=SseReader)
+    _frame: Frame | None = None
 
     def head(self, status: int) -> None:
         """Take the answer's status."""
@@ -69,14 +74,24 @@ class Exchange:
         if not self.stream or self.status != HTTPStatus.OK:
             self._body += data[: BODY_BYTES_MAX - len(self._body)]
             return
+        if self._frame is not None and self._sse.is_between_lines and self._frame.holds_text(data):
+            self._text(now_s)
+            return
         try:
-            for payload in self._sse.feed(data):
-                if payload == DONE:
-                    self._done = True
-                else:
-                    self._chunk(decode(payload), now_s)
+            self._events(data, now_s)
         except _BROKEN_JSON as exc:
             self._note(Outcome.MALFORMED, str(exc))
+
+    def _events(self, data: bytes, now_s: float) -> None:
+        """Read events one by one; the first ones teach what the following look like."""
+        was_between_lines = self._sse.is_between_lines
+        for payload in self._sse.feed(data):
+            if payload == DONE:
+                self._done = True
+            else:
+                self._chunk(decode(payload), now_s)
+        if was_between_lines and self.text_events <= _TEACHING_EVENTS:
+            self._frame = frame_of(data)
 
     def complete(self, now_s: float) -> None:
         """Take the end of the answer, as HTTP tells it."""

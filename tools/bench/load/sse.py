@@ -31,6 +31,11 @@ class SseReader:
     def __init__(self) -> None:
         self._rest = b""
 
+    @property
+    def is_between_lines(self) -> bool:
+        """Whether no part of a line is kept."""
+        return not self._rest
+
     def feed(self, data: bytes) -> list[bytes]:
         """Return the payloads that are complete with these bytes.
 
@@ -85,6 +90,57 @@ def decode(payload: bytes) -> Answer:
         msgspec.DecodeError: it is not JSON, or not of OpenAI's shape.
     """
     return _ANSWER.decode(payload)
+
+
+_TEXT_KEYS: Final = (b'"content":"', b'"text":"')
+
+
+class Frame:
+    """What the events of one stream share around their text, so that most need no JSON parser.
+
+    An event that begins and ends like one with text, and has as many quotation marks, differs from
+    it in the text alone: a text cannot end before its closing mark.
+    """
+
+    __slots__ = ("_head", "_quotes", "_size", "_tail")
+
+    def __init__(self, head: bytes, tail: bytes) -> None:
+        self._head, self._tail = head, tail
+        self._size = len(head) + len(tail)
+        self._quotes = head.count(b'"') + tail.count(b'"')
+
+    def holds_text(self, data: bytes) -> bool:
+        """Whether this is one whole event of the frame, with a text that is not empty."""
+        return (
+            len(data) > self._size
+            and data.startswith(self._head)
+            and data.endswith(self._tail)
+            and data.count(b'"') == self._quotes
+        )
+
+
+def frame_of(data: bytes) -> Frame | None:
+    """Learn the frame from bytes that are one whole event; None for any other event.
+
+    An event of the frame has one choice with a plain text, and no usage and no error.
+    """
+    is_one_event = data.startswith(_PREFIX) and data.endswith(b"\n\n") and data.count(b"\n") == 2  # noqa: PLR2004 - the blank line's
+    key = next((key for key in _TEXT_KEYS if data.count(key) == 1), None)
+    if not is_one_event or key is None:
+        return None
+    start = data.index(key) + len(key)
+    end = data.index(b'"', start)
+    answer = decode(data[len(_PREFIX) :].strip())
+    is_plain = end > start and b"\\" not in data[start:end]
+    if not is_plain or len(answer.choices) != 1 or answer.usage is not None:
+        return None
+    if bytes(answer.error) != NO_ERROR or _text_of(answer.choices[0]) != data[start:end].decode():
+        return None
+    return Frame(data[:start], data[end:])
+
+
+def _text_of(choice: Choice) -> str | None:
+    return choice.text if choice.delta is None else choice.delta.content
 
 
 def has_text(answer: Answer) -> bool:

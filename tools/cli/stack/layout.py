@@ -98,6 +98,11 @@ class Layout:
         """Ray's session folders, with its sockets."""
         return self.run / "ray"
 
+    @property
+    def replica_sockets(self) -> Path:
+        """Where replicas listen: sockets that this user alone can connect to."""
+        return self.run / "replicas"
+
     def credentials(self, user: str) -> Path:
         """Where one NATS user's credentials lie."""
         return self.secrets / f"nats-{user}.json"

@@ -71,7 +71,6 @@ def ray_head(layout: Layout, record: StackRecord, *, cuda: bool) -> RayHead:
     return RayHead(
         port=record.ray_port,
         dashboard_port=record.dashboard_port,
-        client_port=record.ray_client_port,
         agent_port=record.ray_agent_port,
         temp_dir=layout.ray_temp,
         token_file=layout.ray_token,
@@ -92,7 +91,8 @@ def _nats(layout: Layout, base: Mapping[str, str], nats_server: str) -> Program:
     return Program(
         name=NATS,
         command=[nats_server, "-c", str(layout.nats_conf)],
-        environment=base,
+        # With more, each of the few messages a second wakes Go's other threads to look for work.
+        environment={**base, "GOMAXPROCS": "1"},
         directory=layout.var,
         log_file=layout.logs / "nats.log",
     )
@@ -109,6 +109,7 @@ def _ray(layout: Layout, record: StackRecord, base: Mapping[str, str], *, cuda: 
             "SLUICE_REPLICA_NATS_CREDENTIALS_FILE": str(layout.credentials("replica")),
             "SLUICE_REPLICA_TRACES_DIR": str(layout.traces),
             "SLUICE_REPLICA_MODELS_DIR": str(layout.models),
+            "SLUICE_REPLICA_SOCKETS_DIR": str(layout.replica_sockets),
         },
         directory=layout.var,
         log_file=layout.logs / "ray.log",

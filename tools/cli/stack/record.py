@@ -38,7 +38,6 @@ class StackRecord:
     stats_port: int
     nats_port: int
     ray_port: int
-    ray_client_port: int
     ray_agent_port: int
     dashboard_port: int
     metrics_port: int = 0

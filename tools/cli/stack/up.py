@@ -146,7 +146,7 @@ def _make_models(layout: Layout, specs: Sequence[ModelSpec]) -> None:
 
 
 def _new_record(options: UpOptions) -> StackRecord:
-    stats, metrics, nats, ray, ray_client, ray_agent, dashboard = free_ports(7)
+    stats, metrics, nats, ray, ray_agent, dashboard = free_ports(6)
     certificate = options.tls_certificate
     return StackRecord(
         stack_id=secrets.token_hex(8),
@@ -156,7 +156,6 @@ def _new_record(options: UpOptions) -> StackRecord:
         stats_port=stats,
         nats_port=nats,
         ray_port=ray,
-        ray_client_port=ray_client,
         ray_agent_port=ray_agent,
         dashboard_port=dashboard,
         metrics_port=metrics,

@@ -7,17 +7,27 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from types import TracebackType
 from typing import Any, Final, Self
 
-from opentelemetry import trace
-from opentelemetry.trace import Span, SpanKind, StatusCode, Tracer
+from opentelemetry.trace import (
+    Span,
+    SpanKind,
+    StatusCode,
+    Tracer,
+    format_span_id,
+    format_trace_id,
+)
 
-from libs.telemetry.context import TRACE_HEADERS, extract, inject
+from libs.telemetry.context import TRACE_HEADERS, extract
 from services.replica.adapters.http.paths import operation_of
 
 SPAN_NAME: Final = "replica"
 PROVIDER: Final = "vllm"
 SERVER_ERROR: Final = 500
 
+REQUEST_ID_HEADER: Final = b"x-request-id"
+"""vLLM makes the engine's request id of it."""
+
 _TRACE_HEADERS: Final = tuple(name.encode() for name in TRACE_HEADERS)
+_REPLACED: Final = (*_TRACE_HEADERS, REQUEST_ID_HEADER)
 
 Message = MutableMapping[str, Any]
 Scope = MutableMapping[str, Any]
@@ -50,12 +60,16 @@ class RequestSpan:
         self._span.end()
 
     def passed_on(self, scope: Scope) -> Scope:
-        """Return the scope with this span as the parent of what comes after."""
-        context = trace.set_span_in_context(self._span)
-        own = [(name.encode(), value.encode()) for name, value in inject(context).items()]
-        if not own:
+        """Return the scope with this span as the parent of what comes after.
+
+        The engine core knows it by the request's id; nobody reads its trace headers.
+        """
+        if not self._span.is_recording():
             return scope
-        kept = [pair for pair in scope["headers"] if pair[0] not in _TRACE_HEADERS]
+        found = self._span.get_span_context()
+        text = f"{format_trace_id(found.trace_id)}-{format_span_id(found.span_id)}-01"
+        own = [(REQUEST_ID_HEADER, text.encode())]
+        kept = [pair for pair in scope["headers"] if pair[0] not in _REPLACED]
         return {**scope, "headers": [*kept, *own]}
 
     def watching(self, send: Send) -> Send:

@@ -1,73 +1,90 @@
-"""uvicorn on a port that the kernel chooses, without its signal handlers and access log."""
+"""uvicorn on a socket of the replica, without its signal handlers and access log."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import socket
 from collections.abc import AsyncIterator, Iterator
 from typing import Any, Final
 
 import uvicorn
 
-from libs.contracts.lease import Endpoint
+from libs.engine.arguments import KEEP_ALIVE_S
+from services.replica.sockets import BACKLOG, FrontEndSocket
 
 REPLICA_HEADER: Final = "x-sluice-replica"
-
-KEEP_ALIVE_S: Final = 75
-"""Longer than HAProxy keeps idle connections (5 s), or a reused one races with its end."""
 
 CUT_AFTER_S: Final = 2
 """How long requests that outlived the drain get to notice the end."""
 
 STARTED_POLL_S: Final = 0.005
 START_TIMEOUT_S: Final = 10.0
-BACKLOG: Final = 2048
+
+DATE_PERIOD_S: Final = 1.0
+"""The header `Date` counts whole seconds."""
+
+_DATE_TICK: Final = 0
+"""uvicorn writes the header at every tenth tick, the 0th among them."""
 
 
 class PortError(Exception):
     """The HTTP server did not start."""
 
 
-class ReplicaPort:
-    """A bound socket that listens only while `serving` runs: a replica that starts is not there."""
+@contextlib.asynccontextmanager
+async def serving(
+    app: Any,  # noqa: ANN401 - an ASGI application
+    at: FrontEndSocket,
+    *,
+    server_name: str,
+) -> AsyncIterator[None]:
+    """Serve an ASGI application at a socket while the body runs.
 
-    def __init__(self, *, listen_host: str, advertise_host: str) -> None:
-        """Bind; the kernel chooses the port."""
-        self._socket = socket.socket(socket.AF_INET6 if ":" in listen_host else socket.AF_INET)
-        self._socket.bind((listen_host, 0))
-        self.endpoint = Endpoint(host=advertise_host, port=self._socket.getsockname()[1])
+    Every answer carries `server_name` in its header `x-sluice-replica`; uvicorn adds it, which
+    costs less than a layer of ours.
 
-    def close(self) -> None:
-        """Give the port back."""
-        self._socket.close()
-
-    @contextlib.asynccontextmanager
-    async def serving(self, app: Any, *, server_name: str) -> AsyncIterator[None]:  # noqa: ANN401 - an ASGI application
-        """Serve an ASGI application while the body runs.
-
-        Every answer carries `server_name` in its header `x-sluice-replica`; uvicorn adds it, which
-        costs less than a layer of ours.
-        """
-        server = _Server(_config(app, server_name))
-        task = asyncio.create_task(  # tidy: allow orphan-task - ended below, with the body
-            server.serve(sockets=[self._socket])
-        )
-        try:
-            await _until_started(server, task)
-            yield
-        finally:
-            server.should_exit = True
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
+    Raises:
+        PortError: the server did not start.
+    """
+    server = _Server(_config(app, server_name))
+    task = asyncio.create_task(  # tidy: allow orphan-task - ended below, with the body
+        server.serve(sockets=[at.open()])
+    )
+    try:
+        await _until_started(server, task)
+        yield
+    finally:
+        server.end()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
 
 
 class _Server(uvicorn.Server):
-    """Leaves signals to whoever runs the process."""
+    """Leaves signals to the program that runs it, and sleeps while nothing happens."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self._ended = asyncio.Event()
+
+    def end(self) -> None:
+        """Have `serve` shut down and return."""
+        self.should_exit = True
+        self._ended.set()
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
+
+    async def main_loop(self) -> None:
+        """Keep the header `Date` right until the end.
+
+        uvicorn's own loop wakes ten times a second to see whether it should end.
+        Source: `main_loop` and `on_tick` in uvicorn/server.py.
+        """
+        while not await self.on_tick(_DATE_TICK):
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(DATE_PERIOD_S):
+                    await self._ended.wait()
 
 
 def _config(app: Any, server_name: str) -> uvicorn.Config:  # noqa: ANN401 - an ASGI application

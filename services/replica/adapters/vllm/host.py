@@ -1,4 +1,4 @@
-"""Starts vLLM's engine and its own HTTP application in this process.
+"""Starts vLLM's engine with its front ends: the Rust program, and the Python application here.
 
 Everything that blocks (importing vllm, reading the model's configuration, waiting for the engine
 core) runs in a thread, so that the replica's lease goes on meanwhile.
@@ -9,38 +9,51 @@ from __future__ import annotations
 import asyncio
 import os
 from argparse import Namespace
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Final
 
 from opentelemetry.trace import Tracer
 
-from libs.contracts.lease import Versions
-from libs.contracts.model_spec import ModelSpec
+from libs.contracts.lease import FrontEnd, Versions
+from libs.contracts.model_spec import FrontEndChoice, ModelSpec
 from libs.engine.arguments import Executor, api_server_arguments, engine_environment
 from libs.engine.memory import check_memory
+from libs.engine.rust_front_end import Missing, find_program
 from libs.engine.sources import ModelSource, resolve_source
 from libs.engine.threads import worker_threads
 from libs.engine.version import SLUICE_VERSION
 from libs.telemetry.logging import get_logger
 from libs.telemetry.settings import otel_environment
 from libs.telemetry.tracing import otlp_target
-from services.replica.adapters.vllm import chunk_writer
+from services.replica.adapters.vllm.engine_core import (
+    CLIENTS,
+    FRONT_ENDS,
+    PYTHON_ALONE,
+    Started,
+    start_engine,
+)
+from services.replica.adapters.vllm.engine_reports import EngineReports, Record, engine_reports
+from services.replica.adapters.vllm.engine_spans import Engine
 from services.replica.adapters.vllm.lora_slots import LoraSlots
-from services.replica.domain.load import Load, StepSample
-from services.replica.domain.statements import EngineFacts
+from services.replica.adapters.vllm.rust_program import (
+    RustPlan,
+    RustProgram,
+    RustProgramError,
+)
+from services.replica.domain.statements import EngineFacts, FrontEnds
+from services.replica.sockets import FrontEndSocket
 
 if TYPE_CHECKING:
     from vllm.config import VllmConfig
     from vllm.entrypoints.openai.models.protocol import BaseModelPath
     from vllm.v1.engine.async_llm import AsyncLLM
 
-    from services.replica.adapters.vllm.load_logger import LoadGauge
 
 SHUTDOWN_TIMEOUT_S: Final = 5.0
-_IDLE: Final = StepSample(running=0, waiting=0, kv_cache_usage_ratio=0.0)
 
 _log = get_logger(__name__)
 
@@ -62,37 +75,47 @@ class Placement:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Launch:
-    """What it takes to start an engine; `models_dir` is where the built-in model is."""
+    """What it takes to start an engine and its front ends.
+
+    Attributes:
+        models_dir: where the built-in model is.
+        rust_at: where the Rust front end listens, if there is one.
+        python_at: where the Python application listens.
+        record: exports finished spans of requests; None where spans go nowhere.
+        folder: short and private to this replica, for what it writes while it runs.
+        drain_timeout_s: how long the Rust front end finishes running requests when it is to end.
+    """
 
     spec: ModelSpec
     models_dir: Path
     placement: Placement
     tracer: Tracer
+    rust_at: FrontEndSocket
+    python_at: FrontEndSocket
+    record: Record | None
+    folder: Path
+    drain_timeout_s: float
 
 
 class VllmEngine:
-    """A running AsyncLLM behind the replica's `Engine` port."""
+    """A running engine core with its front ends, behind the replica's `Engine` port."""
 
-    def __init__(self, llm: AsyncLLM, gauge: LoadGauge, facts: EngineFacts, served: Served) -> None:
+    def __init__(
+        self, started: Started, reports: EngineReports, facts: EngineFacts, served: Served
+    ) -> None:
         """Wrap an engine that runs."""
-        self._llm = llm
-        self._gauge = gauge
+        self._llm = started.llm
+        self.rust = started.rust
+        self.load = reports.load
         self.facts = facts
         self.answer_to = served.names.answer_to
         self.slots = served.slots
 
     def failure(self) -> str | None:
         """Return why it is dead; None while it lives."""
-        return "vLLM's engine died; its log says why" if self._llm.errored else None
-
-    def load(self) -> Load:
-        """End the present slice of time and return the load over the window.
-
-        An engine without requests takes no steps and reports nothing: it is idle.
-        """
-        if self._llm.get_num_unfinished_requests() == 0:
-            self._gauge.add(_IDLE)
-        return self._gauge.read()
+        if self._llm.errored:
+            return "vLLM's engine died; its log says why"
+        return self.rust.failure if self.rust else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,33 +143,121 @@ class ServedNames:
 async def running_engine(launch: Launch) -> AsyncIterator[tuple[VllmEngine, Any]]:
     """Run an engine while the body runs; gives it and its ASGI application.
 
+    The Rust front end, where there is one, answers its health checks by then.
+
     Raises:
         UsageError: the model is not there or does not fit into memory; told within a second.
+        RustProgramError: the spec asks for the Rust front end, and it does not serve this model.
     """
     arguments = await asyncio.to_thread(_prepare, launch)
-    llm, gauge, facts = await asyncio.to_thread(_start, arguments, launch)
+    known = Engine(model=launch.spec.name, front_ends=FRONT_ENDS)
+    async with engine_reports(launch.folder, known, launch.record) as reports:
+        _set_environment(reports.environment)
+        async with _engine(arguments, launch, reports) as running:
+            yield running
+
+
+@asynccontextmanager
+async def _engine(
+    arguments: Namespace, launch: Launch, reports: EngineReports
+) -> AsyncIterator[tuple[VllmEngine, Any]]:
+    started, reason = await _start(arguments, launch)
+    if started.rust is None:
+        reports.serve_through(PYTHON_ALONE)
     try:
-        _log.info("engine_started", executor=facts.executor)
-        _install_tracing(llm, launch)
-        app = await _application(llm, arguments)
+        facts = EngineFacts(
+            executor=started.executor,
+            versions=_versions(),
+            front_ends=_front_ends(launch, started.rust, reason),
+        )
+        _log.info("engine_started", executor=facts.executor, front_end=facts.front_ends.main)
+        app = await _application(started.llm, arguments)
         models = app.state.openai_serving_models
         served = Served(
-            names=ServedNames(models.base_model_paths), slots=LoraSlots(llm, models, launch.spec)
+            names=ServedNames(models.base_model_paths),
+            slots=LoraSlots(started.llm, models, launch.spec),
         )
-        yield VllmEngine(llm, gauge, facts, served), app
+        yield VllmEngine(started, reports, facts, served), app
     finally:
-        await asyncio.to_thread(llm.shutdown, SHUTDOWN_TIMEOUT_S)
+        if started.rust is not None:
+            await started.rust.cut()
+        await asyncio.to_thread(started.llm.shutdown, SHUTDOWN_TIMEOUT_S)
+
+
+async def _start(arguments: Namespace, launch: Launch) -> tuple[Started, str]:
+    """Start the engine with the front ends of its spec; returns why there is no Rust among them."""
+    plan = await asyncio.to_thread(_plan_rust, launch)
+    if isinstance(plan, str):
+        return await asyncio.to_thread(_start_engine, arguments, launch, None), plan
+    try:
+        started = await asyncio.to_thread(_start_engine, arguments, launch, plan)
+        await _until_healthy(started, started.rust)
+    except RustProgramError as exc:
+        if launch.spec.engine.front_end is FrontEndChoice.RUST:
+            raise
+        _log.warning("rust_front_end_failed", reason=str(exc))
+        return await asyncio.to_thread(_start_engine, arguments, launch, None), str(exc)
+    return started, ""
+
+
+async def _until_healthy(started: Started, rust: RustProgram | None) -> None:
+    """Wait for the Rust front end; a start without it ends here, and nothing is left running."""
+    if rust is None:
+        return
+    try:
+        await rust.until_healthy()
+    except RustProgramError:
+        await rust.cut()
+        await asyncio.to_thread(started.llm.shutdown, SHUTDOWN_TIMEOUT_S)
+        raise
+
+
+def _plan_rust(launch: Launch) -> RustPlan | str:
+    """Plan the Rust front end, or say why there is none.
+
+    Raises:
+        RustProgramError: the spec asks for it, and its program cannot be used.
+    """
+    import vllm
+
+    choice = launch.spec.engine.front_end
+    if choice is FrontEndChoice.PYTHON:
+        return "engine.front_end is python"
+    program = find_program(vllm.__version__)
+    if isinstance(program, Missing):
+        if choice is FrontEndChoice.RUST:
+            raise RustProgramError(program.reason)
+        return program.reason
+    return RustPlan(
+        program=program,
+        at=launch.rust_at,
+        folder=launch.folder,
+        drain_timeout_s=launch.drain_timeout_s,
+    )
+
+
+def _front_ends(launch: Launch, rust: RustProgram | None, reason: str) -> FrontEnds:
+    if rust is None:
+        return FrontEnds(main=FrontEnd.PYTHON, reason=reason, address=launch.python_at.address)
+    return FrontEnds(
+        main=FrontEnd.RUST,
+        address=rust.address,
+        python_address=launch.python_at.address,
+        rust_names=(launch.spec.name, *launch.spec.aliases),
+    )
 
 
 def _prepare(launch: Launch) -> Namespace:
     source = resolve_source(launch.spec.source, models_dir=launch.models_dir)
     check_memory(launch.spec, source)
-    os.environ.update(  # tidy: allow environment - vLLM's processes inherit their settings
-        _environment(launch, source)
-    )
+    _set_environment(_environment(launch, source))
     return _parse(
         api_server_arguments(launch.spec, model=source.model, executor=launch.placement.executor)
     )
+
+
+def _set_environment(values: Mapping[str, str]) -> None:
+    os.environ.update(values)  # tidy: allow environment - vLLM's processes inherit their settings
 
 
 def _environment(launch: Launch, source: ModelSource) -> dict[str, str]:
@@ -171,34 +282,22 @@ def _parse(words: list[str]) -> Namespace:
     return parsed
 
 
-def _start(arguments: Namespace, launch: Launch) -> tuple[AsyncLLM, LoadGauge, EngineFacts]:
-    from vllm.usage.usage_lib import UsageContext
-    from vllm.v1.engine.async_llm import AsyncLLM
-    from vllm.v1.executor import Executor as VllmExecutor
-
-    from services.replica.adapters.vllm.load_logger import LoadGauge
-
-    config = _configure(arguments, launch)
-    executor = VllmExecutor.get_class(config)
-    gauge = LoadGauge()
-    _log.info("engine_configured", executor=executor.__name__)
-    llm = AsyncLLM(
-        vllm_config=config,
-        executor_class=executor,
-        log_stats=True,
-        usage_context=UsageContext.OPENAI_API_SERVER,
-        log_requests=False,
-        stat_loggers=[gauge.logger],
-    )
-    return llm, gauge, EngineFacts(executor=executor.__name__, versions=_versions())
+def _start_engine(arguments: Namespace, launch: Launch, plan: RustPlan | None) -> Started:
+    config = _configure(arguments, launch, clients=1 if plan is None else CLIENTS)
+    _log.info("engine_configured", rust=plan is not None)
+    return start_engine(config, arguments, plan)
 
 
-def _configure(arguments: Namespace, launch: Launch) -> VllmConfig:
+def _configure(arguments: Namespace, launch: Launch, *, clients: int) -> VllmConfig:
     from vllm.engine.arg_utils import AsyncEngineArgs
     from vllm.usage.usage_lib import UsageContext
 
     usage = UsageContext.OPENAI_API_SERVER
-    config = AsyncEngineArgs.from_cli_args(arguments).create_engine_config(usage)
+    wanted = AsyncEngineArgs.from_cli_args(arguments)
+    if clients > 1:
+        wanted._api_process_count = clients  # noqa: SLF001 - as vLLM's own `serve` sets it
+        wanted._api_process_rank = -1  # noqa: SLF001
+    config = wanted.create_engine_config(usage)
     config.parallel_config.placement_group = launch.placement.placement_group
     threads = _threads(launch)
     if threads > 1 and launch.placement.executor is Executor.RAY:
@@ -220,14 +319,9 @@ async def _application(llm: AsyncLLM, arguments: Namespace) -> Any:  # noqa: ANN
     tasks = await llm.get_supported_tasks()
     app = build_app(arguments, tasks, llm.model_config)
     await init_app_state(llm, app.state, arguments, tasks)
-    chunk_writer.install(app.state)
+    # vLLM's handler of a dead engine ends this server; the replica's own service does that here.
+    app.state.server = SimpleNamespace(should_exit=False)
     return app
-
-
-def _install_tracing(llm: AsyncLLM, launch: Launch) -> None:
-    from services.replica.adapters.vllm.engine_span import install
-
-    install(llm, launch.tracer, model=launch.spec.name)
 
 
 def _versions() -> Versions:

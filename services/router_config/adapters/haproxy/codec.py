@@ -11,9 +11,9 @@ from typing import Final, assert_never
 from libs.contracts.ids import ModelName
 from libs.contracts.lease import Endpoint, UnixEndpoint
 from libs.haproxy import commands as ha
+from libs.haproxy import config as ha_config
 from libs.haproxy.codec import is_word
 from libs.haproxy.commands import CHECK_INTERVAL_S
-from libs.haproxy import config as ha_config
 from libs.haproxy.config import LISTING_KEY, MODELS_MAP, Balance, PoolConfig, route_value
 from libs.haproxy.tables import ServerState, Stat
 from services.router_config.domain.model import (

@@ -9,6 +9,7 @@ from typing import Final
 
 from pydantic import TypeAdapter, ValidationError
 
+from libs.contracts.lease import UnixEndpoint
 from libs.haproxy.config import (
     BASE_FILE,
     LISTING_MAP,
@@ -21,7 +22,6 @@ from libs.haproxy.config import (
     render_pools,
     render_scripts,
 )
-from libs.contracts.lease import UnixEndpoint
 from libs.telemetry.logging import get_logger
 from services.router_config.adapters.haproxy.access_codec import access_entries, read_access
 from services.router_config.adapters.haproxy.codec import (
@@ -182,7 +182,11 @@ class StateFiles:
 
 def _backends(pools: str) -> list[str]:
     """Cut what `render_pools` wrote into its backends."""
-    return [f"{backend.rstrip()}\n" for backend in re.split(r"^(?=backend )", pools, flags=re.M) if backend]
+    return [
+        f"{backend.rstrip()}\n"
+        for backend in re.split(r"^(?=backend )", pools, flags=re.MULTILINE)
+        if backend
+    ]
 
 
 def _heading(backend: str) -> str:

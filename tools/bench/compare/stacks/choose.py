@@ -8,7 +8,7 @@ from tools.bench.compare.stacks.port import Setup, Stack, StackName
 from tools.bench.compare.stacks.ray_config import FAST_PATH
 from tools.bench.compare.stacks.ray_llm import RayLlmStack
 from tools.bench.compare.stacks.sluice import SluiceStack
-from tools.bench.compare.stacks.vllm_servers import VllmStack
+from tools.bench.compare.stacks.vllm_servers import VllmRustStack, VllmStack
 
 
 def choose(name: StackName, setup: Setup) -> Stack:
@@ -16,6 +16,8 @@ def choose(name: StackName, setup: Setup) -> Stack:
     match name:
         case StackName.SLUICE:
             return SluiceStack(setup)
+        case StackName.VLLM_RUST:
+            return VllmRustStack(setup)
         case StackName.VLLM:
             return VllmStack(setup)
         case StackName.RAY:

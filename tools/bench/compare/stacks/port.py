@@ -14,6 +14,7 @@ class StackName(StrEnum):
     """The stacks that can be compared."""
 
     SLUICE = "sluice"
+    VLLM_RUST = "vllm-rust"
     VLLM = "vllm"
     RAY = "ray"
     RAY_LEGACY = "ray-legacy"

@@ -1,4 +1,7 @@
-"""VLLM's own API servers behind a HAProxy whose configuration never changes."""
+"""VLLM's own servers behind a HAProxy whose configuration never changes.
+
+`VllmStack` has vLLM's Python API server, `VllmRustStack` its engine with the Rust front end.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ import secrets
 import shlex
 import subprocess
 import sys
+from collections.abc import Mapping
 from typing import Final
 
 from libs.engine.arguments import Executor, api_server_arguments
@@ -20,13 +24,18 @@ from tools.bench.compare.stacks.launch import (
     one_token,
 )
 from tools.bench.compare.stacks.port import Setup
+from tools.bench.compare.stacks.rust_program import require_program, switches, write_starter
 from tools.cli.stack.ports import free_ports
 
 _CONFIG_FILE: Final = "haproxy.cfg"
+_PYTHON: Final = ("vllm.entrypoints.openai.api_server", "--disable-uvicorn-access-log")
+_RUST: Final = ("tools.bench.compare.stacks.rust_server",)
 
 
 class VllmStack:
     """As many API servers as replicas, and one HAProxy."""
+
+    _program: tuple[str, ...] = _PYTHON
 
     def __init__(self, setup: Setup) -> None:
         """Choose ports."""
@@ -47,7 +56,8 @@ class VllmStack:
 
     def start(self) -> None:
         """Start the servers, wait for each, then start HAProxy."""
-        setup, env = self._setup, environment(self._setup, self._stack_id)
+        setup = self._setup
+        env = environment(setup, self._stack_id) | dict(self._switches())
         # One shell starts them all, so that they share a session as other stacks' replicas do.
         servers = " & ".join(shlex.join(self._server(port)) for port in self._servers)
         command = ["sh", "-c", f"trap 'kill 0' TERM; {servers} & wait"]
@@ -65,12 +75,26 @@ class VllmStack:
         """End HAProxy and the servers."""
         end(self._started[::-1], self._stack_id)
 
+    def _switches(self) -> Mapping[str, str]:
+        """Return the environment variables that select the front end."""
+        return {}
+
     def _server(self, port: int) -> list[str]:
         setup = self._setup
+        module, *options = self._program
         return [
-            *(sys.executable, "-m", "vllm.entrypoints.openai.api_server"),
+            *(sys.executable, "-m", module),
             *api_server_arguments(
                 setup.spec, model=str(setup.model), executor=Executor.MULTIPROCESSING
             ),
-            *("--host", "127.0.0.1", "--port", str(port), "--disable-uvicorn-access-log"),
+            *("--host", "127.0.0.1", "--port", str(port), *options),
         ]
+
+
+class VllmRustStack(VllmStack):
+    """The same with vLLM's Rust front end, its threads at vLLM's defaults."""
+
+    _program = _RUST
+
+    def _switches(self) -> Mapping[str, str]:
+        return switches(write_starter(require_program(), self._setup.folder))

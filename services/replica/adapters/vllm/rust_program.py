@@ -1,0 +1,198 @@
+"""vLLM's Rust front end as a running process that never outlives this one.
+
+vLLM's own `RustFrontendProcessManager` starts it, because the program's options change between
+releases. What it starts is a script of two lines, which asks the kernel to kill the program when
+the thread that started it ends, and then becomes the program: so it dies with the replica, however
+that dies. Source: prctl(2), PR_SET_PDEATHSIG.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shlex
+import signal
+import sys
+import time
+from argparse import Namespace
+from contextlib import suppress
+from copy import copy
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import httpx
+
+from libs.contracts.lease import Address, Endpoint, UnixEndpoint
+from libs.errors import TransientError
+from services.replica.sockets import FrontEndSocket
+
+if TYPE_CHECKING:
+    from vllm.v1.utils import RustFrontendProcessManager
+
+HEALTHY_TIMEOUT_S: Final = 60.0
+
+CUT_AFTER_S: Final = 2.0
+"""How long streams that must end get to end with an error of their own."""
+
+_POLL_S: Final = 0.05
+_KILLED_WITHIN_S: Final = 5.0
+
+_TIED: Final = (
+    "import ctypes, os, signal, sys;"
+    "ctypes.CDLL(None).prctl(1, signal.SIGKILL);"
+    "os.getppid() == int(sys.argv[1]) or sys.exit(1);"
+    "os.execv(sys.argv[2], sys.argv[2:])"
+)
+"""Ends at once where the parent has died before the kernel was asked to watch it."""
+
+
+class RustProgramError(TransientError):
+    """vLLM's Rust front end does not serve this model."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RustPlan:
+    """What it takes to start the program.
+
+    Attributes:
+        program: its file.
+        at: where it listens.
+        folder: for the script that starts it; private to this replica.
+        drain_timeout_s: how long it finishes running requests after it was asked to end.
+    """
+
+    program: Path
+    at: FrontEndSocket
+    folder: Path
+    drain_timeout_s: float
+
+
+class RustProgram:
+    """The running program."""
+
+    def __init__(self, started: RustFrontendProcessManager, at: FrontEndSocket) -> None:
+        """Take what vLLM started."""
+        self._started = started
+        self._process: Any = started.processes[0]
+        self._is_asked_to_end = False
+        self.address: Address = at.address
+
+    @property
+    def processes(self) -> Any:  # noqa: ANN401 - vLLM's own wrappers
+        """What vLLM watches while the engine starts."""
+        return self._started.processes
+
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        pid: int = self._process.pid
+        return pid
+
+    @property
+    def exit_code(self) -> int | None:
+        """How it ended; None while it runs."""
+        code: int | None = self._process.exitcode
+        return code
+
+    @property
+    def failure(self) -> str | None:
+        """Why it ended without being asked to; None while it lives."""
+        code = self.exit_code
+        return None if code is None or self._is_asked_to_end else died(code)
+
+    async def until_healthy(self) -> None:
+        """Wait until it answers health checks.
+
+        Raises:
+            RustProgramError: it ended, or does not become healthy.
+        """
+        until = time.monotonic() + HEALTHY_TIMEOUT_S
+        async with client(self.address) as asking:
+            while not await self._is_healthy(asking):
+                if time.monotonic() > until:
+                    raise RustProgramError("vllm-rs does not become healthy; its log says why")
+                await asyncio.sleep(_POLL_S)
+
+    def ask_to_end(self) -> None:
+        """Have it refuse new requests, finish those that run, and end."""
+        self._is_asked_to_end = True
+        self._signal(signal.SIGTERM)
+
+    async def ended(self, *, timeout_s: float) -> bool:
+        """Wait until it has ended; False at the time limit."""
+        await asyncio.to_thread(self._process.join, timeout_s)
+        return self.exit_code is not None
+
+    async def cut(self) -> None:
+        """End it soon, with every stream that it still has; ending it again changes nothing."""
+        self.ask_to_end()
+        await self.ended(timeout_s=CUT_AFTER_S)
+        await asyncio.to_thread(self.stop)
+
+    def stop(self) -> None:
+        """End it at once, without a loop."""
+        self._signal(signal.SIGKILL)
+        self._process.join(_KILLED_WITHIN_S)
+        self._started.shutdown()
+
+    async def _is_healthy(self, asking: httpx.AsyncClient) -> bool:
+        if self.exit_code is not None:
+            raise RustProgramError(died(self.exit_code))
+        try:
+            return (await asking.get("/health")).is_success
+        except httpx.TransportError:
+            return False
+
+    def _signal(self, number: signal.Signals) -> None:
+        if self.exit_code is None:
+            with suppress(ProcessLookupError):
+                os.kill(self.pid, number)
+
+
+def died(code: int | None) -> str:
+    """Say that the program ended by itself."""
+    return f"vLLM's Rust front end ended with code {code}; the replica's log says why"
+
+
+def launch_program(plan: RustPlan, arguments: Namespace, listeners: Any) -> RustProgram:  # noqa: ANN401 - vLLM's EngineZmqListeners
+    """Start the program as the engine core's client number 0; it waits for the engine itself.
+
+    The calling thread must live as long as the program should.
+    """
+    from vllm.v1.utils import RustFrontendProcessManager
+
+    own = copy(arguments)
+    own.shutdown_timeout = max(1, round(plan.drain_timeout_s))
+    started = RustFrontendProcessManager(
+        binary_path=str(_script(plan)),
+        sock=plan.at.open(),
+        args=own,
+        input_listener=listeners.inputs[0],
+        output_listener=listeners.outputs[0],
+        engine_start_index=0,
+        engine_count=1,
+        data_parallel_size=1,
+    )
+    # While a copy is open here, the kernel queues connections that the program no longer accepts.
+    plan.at.hand_over()
+    return RustProgram(started, plan.at)
+
+
+def client(address: Address) -> httpx.AsyncClient:
+    """Return a client for what listens at an address of this machine."""
+    match address:
+        case UnixEndpoint(path=path):
+            transport = httpx.AsyncHTTPTransport(uds=path)
+            return httpx.AsyncClient(transport=transport, base_url="http://replica", timeout=5)
+        case Endpoint():
+            return httpx.AsyncClient(base_url=f"http://{address}", trust_env=False, timeout=5)
+
+
+def _script(plan: RustPlan) -> Path:
+    """Write the script; the replica's own Python is the one that is surely there."""
+    script = plan.folder / "vllm-rs-tied"
+    words = [sys.executable, "-I", "-S", "-c", _TIED, str(os.getpid()), str(plan.program)]
+    script.write_text(f'#!/bin/sh\nexec {shlex.join(words)} "$@"\n')
+    script.chmod(0o700)
+    return script

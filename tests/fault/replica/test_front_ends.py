@@ -1,0 +1,245 @@
+"""A replica with both front ends dies in parts: what its clients see, and what is left running."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import pytest
+
+from libs.contracts.lease import Address, FrontEnd, ReplicaLease, ReplicaState, UnixEndpoint
+from libs.contracts.subjects import REPLICAS_BUCKET
+from libs.testing.edge_replica import Replica
+from libs.testing.edge_world import EdgeWorld
+from libs.testing.eventually import eventually
+from libs.testing.rust_program import needs_rust_program
+from libs.testing.tiny_model import words
+
+pytestmark = needs_rust_program()
+
+TOKENS = 300
+ENDED_WITHIN_S = 15.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stream:
+    """A stream as its client saw it; `is_broken` where the connection ended before the body."""
+
+    events: tuple[str, ...]
+    is_broken: bool
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether a client takes it for a whole answer."""
+        return not self.is_broken and not self.has_error and self.events[-1:] == ("[DONE]",)
+
+    @property
+    def has_error(self) -> bool:
+        """Whether an event tells an error in OpenAI's shape."""
+        found = [json.loads(event) for event in self.events if event.startswith("{")]
+        return any("message" in event.get("error", {}) for event in found)
+
+
+async def stream(world: EdgeWorld, front_end: FrontEnd, first_token: asyncio.Event) -> Stream:
+    """Read a stream of TOKENS tokens to its end; `tools` is what only Python serves."""
+    events: list[str] = []
+    with suppress(httpx.TransportError):
+        async with world.http.stream(
+            "POST", "/v1/chat/completions", json=body(front_end)
+        ) as answer:
+            assert answer.status_code == httpx.codes.OK, await answer.aread()
+            async for line in answer.aiter_lines():
+                if line.startswith("data: "):
+                    events.append(line.removeprefix("data: "))
+                if '"content":"' in line and '"content":""' not in line:
+                    first_token.set()
+        return Stream(events=tuple(events), is_broken=False)
+    return Stream(events=tuple(events), is_broken=True)
+
+
+def body(front_end: FrontEnd) -> dict[str, object]:
+    """Return a request that the table gives to a front end."""
+    for_python = {"logprobs": True} if front_end is FrontEnd.PYTHON else {}
+    return {
+        "model": "sim",
+        "messages": [{"role": "user", "content": words(5)}],
+        "max_tokens": TOKENS,
+        "ignore_eos": True,
+        "stream": True,
+        **for_python,
+    }
+
+
+def children(pid: int) -> dict[int, str]:
+    """Return the living descendants of a process, with their names."""
+    found: dict[int, str] = {}
+    for task in Path(f"/proc/{pid}/task").glob("*/children"):
+        for child in map(int, task.read_text().split()):
+            with suppress(OSError):
+                found[child] = Path(f"/proc/{child}/comm").read_text().strip()
+                found |= children(child)
+    return found
+
+
+def alive(pid: int) -> bool:
+    """Tell whether a process runs; a zombie does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def pid_of(replica: Replica, name: str) -> int:
+    """Return the replica's descendant whose name begins so."""
+    (found,) = (pid for pid, comm in children(replica.process.pid).items() if comm.startswith(name))
+    return found
+
+
+async def both_streams(world: EdgeWorld) -> dict[FrontEnd, asyncio.Task[Stream]]:
+    """Begin a stream on each front end, and return when both have their first tokens."""
+    tokens = {front_end: asyncio.Event() for front_end in FrontEnd}
+    tasks = {
+        front_end: asyncio.create_task(stream(world, front_end, tokens[front_end]))
+        for front_end in FrontEnd
+    }
+    async with asyncio.timeout(30):
+        for event in tokens.values():
+            await event.wait()
+    return tasks
+
+
+async def lease_of(world: EdgeWorld, replica: Replica) -> ReplicaLease | None:
+    """Read the replica's lease as it is now."""
+    entry = await world.bus.get(REPLICAS_BUCKET, f"sim.{replica.lease.replica_id}")
+    return entry.value if entry and isinstance(entry.value, ReplicaLease) else None
+
+
+async def test_both_front_ends_serve_and_drain_ends_no_stream_early(
+    world: EdgeWorld, replica: Replica
+) -> None:
+    """Each stream runs to its end after the replica was asked to leave."""
+    streams = await both_streams(world)
+    sockets = [socket_of(replica.lease.address), socket_of(replica.lease.python_address)]
+    modes = [oct(path.stat().st_mode & 0o777) for path in sockets]
+
+    replica.process.terminate()
+    found = {front_end: await task for front_end, task in streams.items()}
+
+    assert replica.lease.front_end is FrontEnd.RUST
+    assert modes == ["0o600", "0o600"]
+    assert all(each.is_complete for each in found.values())
+    assert {front_end: len(texts(each)) for front_end, each in found.items()} == dict.fromkeys(
+        FrontEnd, TOKENS
+    )
+    assert await asyncio.wait_for(replica.process.wait(), ENDED_WITHIN_S) == 0
+    assert not any(path.exists() for path in sockets)
+
+
+async def test_streams_of_a_dead_engine_never_look_complete(
+    world: EdgeWorld, replica: Replica
+) -> None:
+    """On either front end the client is told by an error event; the replica fails."""
+    streams = await both_streams(world)
+
+    os.kill(pid_of(replica, "VLLM::EngineCor"), signal.SIGKILL)
+    found = {front_end: await task for front_end, task in streams.items()}
+
+    assert not any(each.is_complete for each in found.values())
+    assert all(each.has_error or each.is_broken for each in found.values())
+    assert all(len(texts(each)) < TOKENS for each in found.values())
+    assert await asyncio.wait_for(replica.process.wait(), ENDED_WITHIN_S) == 1
+
+
+async def test_a_replica_whose_rust_program_dies_fails_and_says_why(
+    world: EdgeWorld, replica: Replica
+) -> None:
+    """Serve then replaces it; nothing of it is left running."""
+    rust = pid_of(replica, "vllm-rs")
+    others = set(children(replica.process.pid)) - {rust}
+    streams = await both_streams(world)
+
+    os.kill(rust, signal.SIGKILL)
+    broken = await streams[FrontEnd.RUST]
+    code = await asyncio.wait_for(replica.process.wait(), ENDED_WITHIN_S)
+    streams[FrontEnd.PYTHON].cancel()
+    lease = await lease_of(world, replica)
+
+    assert not broken.is_complete
+    assert code == 1
+    assert lease is None or lease.state is ReplicaState.FAILED
+    assert lease is None or "Rust front end ended" in lease.reason
+    await eventually_gone(others)
+
+
+async def test_nothing_outlives_a_replica_that_is_killed(
+    world: EdgeWorld, replica: Replica
+) -> None:
+    """Neither the Rust program nor the engine core nor its workers, with a stream under way."""
+    streams = await both_streams(world)
+    left = set(children(replica.process.pid))
+    assert len(left) >= 2
+
+    replica.process.kill()
+
+    await eventually_gone(left)
+    found = [await task for task in streams.values()]
+    assert not any(each.is_complete for each in found)
+
+
+@pytest.mark.parametrize("front_end", FrontEnd)
+async def test_a_higher_priority_overtakes_what_waits_in_a_full_engine(
+    replica: Replica, front_end: FrontEnd
+) -> None:
+    """Two run, two of low priority wait, and one of high priority that comes last runs next."""
+    ended: list[str] = []
+    at = replica.lease.address if front_end is FrontEnd.RUST else replica.lease.python_address
+    transport = httpx.AsyncHTTPTransport(uds=str(socket_of(at)))
+    async with httpx.AsyncClient(
+        transport=transport, base_url="http://replica", timeout=60
+    ) as client:
+
+        async def ask(name: str, priority: int, tokens: int) -> None:
+            asked = {"model": "sim", "prompt": words(5), "max_tokens": tokens, "ignore_eos": True}
+            headers = {"x-vllm-priority": str(priority)}
+            answer = await client.post("/v1/completions", json=asked, headers=headers)
+            assert answer.is_success, answer.text
+            ended.append(name)
+
+        async with asyncio.TaskGroup() as group:
+            for name in ("running", "running too"):
+                group.create_task(ask(name, 0, 150))
+            await asyncio.sleep(0.4)
+            for name in ("low", "low too"):
+                group.create_task(ask(name, 1, 100))
+            await asyncio.sleep(0.4)
+            group.create_task(ask("high", -1, 5))
+
+    assert ended.index("high") < min(ended.index("low"), ended.index("low too"))
+
+
+def socket_of(address: Address | None) -> Path:
+    """Return the path of a socket."""
+    assert isinstance(address, UnixEndpoint)
+    return Path(address.path)
+
+
+def texts(found: Stream) -> list[str]:
+    """Return the stream's pieces of text."""
+    trees = [json.loads(event) for event in found.events if event.startswith('{"id"')]
+    pieces = [tree["choices"][0]["delta"].get("content") for tree in trees if tree["choices"]]
+    return [piece for piece in pieces if piece]
+
+
+async def eventually_gone(pids: set[int]) -> None:
+    """Wait until none of these processes runs."""
+
+    async def gone() -> bool:
+        return not any(map(alive, pids))
+
+    await eventually(gone, within_s=ENDED_WITHIN_S, what="the end of every process")

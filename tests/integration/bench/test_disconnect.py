@@ -1,0 +1,22 @@
+"""`bench disconnect`: a client that leaves frees its place, through HAProxy and a real replica."""
+
+from __future__ import annotations
+
+import pytest
+
+from libs.contracts.lease import FrontEnd
+from tools.bench.disconnect.measure import DisconnectPlan, measure_disconnects
+
+GOAL_MS = 100.0
+
+
+@pytest.mark.parametrize("front_end", list(FrontEnd))
+def test_an_engine_stops_for_a_client_that_left(front_end: FrontEnd) -> None:
+    """Whichever front end served it; a busy machine may hold up one client of several."""
+    plan = DisconnectPlan(trials=5, front_ends=(front_end,))
+
+    (report,) = measure_disconnects(plan, lambda _: None)
+
+    assert report.front_end is front_end
+    assert report.p50_ms <= GOAL_MS
+    assert report.running_after == 0

@@ -1,0 +1,158 @@
+"""Headers that vLLM trusts come from the edge alone; every answer has an id."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+
+import httpx
+import pytest
+
+from libs.contracts.tenant import key_hash
+from libs.haproxy.commands import ServerSpec
+from libs.haproxy.config import ACCESS_KEY, ACCESS_OPEN, Balance, EdgeConfig, PoolConfig
+from libs.testing.fake_replica import FakeReplica
+from libs.testing.real_haproxy import (
+    RealHaproxy,
+    edge_config,
+    real_body_reader,
+    real_haproxy,
+)
+
+CHAT = "/v1/chat/completions"
+TRACE = "0af7651916cd43dd8448eb211c80319c"
+TRACED = {"traceparent": f"00-{TRACE}-b7ad6b7169203331-01"}
+GRANTS = (
+    (ACCESS_KEY, ACCESS_OPEN),
+    (key_hash("sk-gold"), "gold:0:0:-5"),
+    (key_hash("sk-lead"), "lead:0:0:7"),
+)
+ENGINE_ID = re.compile(r"[0-9a-f]{32}-[0-9a-f]{16}-01")
+EDGE_ID = re.compile(r"[0-9a-f-]{36}")
+
+
+@pytest.fixture
+def config(folder: Path) -> EdgeConfig:
+    """Trace only what a client traces."""
+    return replace(edge_config(folder), trace_ratio=0.0)
+
+
+@pytest.fixture
+async def edge(config: EdgeConfig, replica: FakeReplica) -> AsyncIterator[RealHaproxy]:
+    """Run HAProxy before one replica; two tenants have priorities."""
+    server = ServerSpec(
+        name="r1.aa", number=101, address=str(replica.endpoint), weight=16, maxconn=8
+    )
+    pool = PoolConfig(name="px0", balance=Balance.PREFIX, servers=(server,))
+    routes = (("m", "px0:m:any"),)
+    async with real_haproxy(config, (pool,), routes=routes, tenants=GRANTS) as running:
+        yield running
+
+
+async def ask(
+    http: httpx.AsyncClient, headers: dict[str, str] | None = None, *, text: str = "x"
+) -> httpx.Response:
+    """Send one request."""
+    return await http.post(CHAT, json={"model": "m", "text": text}, headers=headers)
+
+
+async def test_a_replica_sees_no_client_s_id_priority_rank_or_session(
+    http: httpx.AsyncClient, replica: FakeReplica
+) -> None:
+    """An id would become the engine's, a priority would pass others, a rank choose a replica."""
+    names = ("X-Request-Id", "X-Vllm-Priority", "X-data-parallel-rank", "X-Session-ID")
+
+    answer = await ask(http, dict.fromkeys(names, "1"))
+
+    assert answer.status_code == 200
+    seen = replica.seen[-1].headers
+    assert not {name.lower() for name in names} & seen.keys()
+    assert "x-sluice-model" in seen
+
+
+async def test_a_traced_request_gives_the_engine_its_trace_and_span(
+    http: httpx.AsyncClient, replica: FakeReplica
+) -> None:
+    """The id holds what `traceparent` says; an untraced request has none."""
+    await ask(http, TRACED | {"x-request-id": "mine"})
+    await ask(http, {"x-request-id": "mine"})
+
+    traced, untraced = (seen.headers for seen in replica.seen)
+    _, trace_id, span_id, _ = traced["traceparent"].split("-")
+    assert traced["x-request-id"] == f"{TRACE}-{span_id}-01"
+    assert trace_id == TRACE
+    assert "x-request-id" not in untraced
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+@pytest.mark.parametrize("path", [CHAT, "/health", "/v1/models", "/nowhere"])
+async def test_every_answer_has_the_client_s_id(
+    http: httpx.AsyncClient, method: str, path: str
+) -> None:
+    """The edge's own answers and errors too."""
+    answer = await http.request(method, path, json={}, headers={"x-request-id": "a-B.1:2_3"})
+
+    assert answer.headers.get_list("x-request-id") == ["a-B.1:2_3"]
+
+
+@pytest.mark.parametrize("sent", ["", "a" * 129, "a b", 'a"b', "a,b", "<a>", "é"])
+async def test_an_id_that_is_long_or_not_plain_is_replaced(
+    http: httpx.AsyncClient, sent: str
+) -> None:
+    """It would go into logs and spans as it is."""
+    ids = [
+        (await ask(http, {"x-request-id": sent.encode()})).headers["x-request-id"]  # type: ignore[dict-item]
+        for _ in range(2)
+    ]
+
+    assert all(EDGE_ID.fullmatch(each) for each in ids)
+    assert ids[0] != ids[1]
+
+
+async def test_without_an_id_the_edge_gives_its_own(http: httpx.AsyncClient) -> None:
+    """That of the trace, where there is one: so a client can name what it complains about."""
+    traced, untraced = await ask(http, TRACED), await ask(http)
+    refused = await http.post(CHAT, json={"model": "none"})
+
+    assert ENGINE_ID.fullmatch(traced.headers["x-request-id"])
+    assert traced.headers["x-request-id"].startswith(TRACE)
+    assert EDGE_ID.fullmatch(untraced.headers["x-request-id"])
+    assert refused.status_code == 404
+    assert EDGE_ID.fullmatch(refused.headers["x-request-id"])
+
+
+@pytest.mark.parametrize("size", [1, 300_000])
+@pytest.mark.parametrize(("key", "priority"), [("sk-gold", "-5"), ("sk-lead", "7"), (None, None)])
+async def test_a_request_has_its_tenant_s_priority(
+    edge: RealHaproxy,
+    http: httpx.AsyncClient,
+    replica: FakeReplica,
+    key: str | None,
+    priority: str | None,
+    size: int,
+) -> None:
+    """Lower is sooner for HAProxy and for vLLM; without a tenant there is none."""
+    headers = {"x-vllm-priority": "-100"} | ({"authorization": f"Bearer {key}"} if key else {})
+
+    async with real_body_reader(edge.config):
+        answer = await ask(http, headers, text="x" * size)
+
+    assert answer.status_code == 200
+    assert replica.seen[-1].headers.get("x-vllm-priority") == priority
+
+
+async def test_a_large_body_keeps_ids_and_session(
+    edge: RealHaproxy, http: httpx.AsyncClient, replica: FakeReplica
+) -> None:
+    """The way through the body reader changes nothing."""
+    headers = TRACED | {"x-request-id": "mine", "x-session-id": "s"}
+
+    async with real_body_reader(edge.config):
+        answer = await ask(http, headers, text="x" * 300_000)
+
+    seen = replica.seen[-1].headers
+    assert answer.headers.get_list("x-request-id") == ["mine"]
+    assert ENGINE_ID.fullmatch(seen["x-request-id"])
+    assert "x-session-id" not in seen

@@ -1,0 +1,66 @@
+"""A finished span is written as the SDK's own span would be."""
+
+from __future__ import annotations
+
+import json
+
+from hypothesis import given
+from hypothesis import strategies as st
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.trace import SpanKind
+
+from libs.telemetry.finished_span import FinishedSpan, FinishedSpanLine, as_readable
+from libs.telemetry.otlp_json import parse_line
+from libs.telemetry.otlp_render import render_line
+
+RESOURCE = Resource({"service.name": 'a "spans" \0 service', "n": 1}, "https://schema")
+SCOPE = "services.replica"
+hex16 = st.integers(1, 2**64 - 1).map("{:016x}".format)
+text = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
+values = st.one_of(
+    text, st.integers(-(2**62), 2**62), st.floats(), st.lists(text, max_size=3).map(tuple)
+)
+spans = st.builds(
+    FinishedSpan,
+    name=text.filter(bool),
+    trace_id=st.integers(1, 2**128 - 1).map("{:032x}".format),
+    span_id=hex16,
+    parent_span_id=hex16,
+    is_parent_remote=st.booleans(),
+    kind=st.sampled_from([SpanKind.INTERNAL, SpanKind.SERVER, SpanKind.CLIENT]),
+    start_ns=st.integers(1, 2**62),
+    end_ns=st.integers(1, 2**62),
+    attributes=st.dictionaries(text.filter(bool), values, max_size=4),
+    is_error=st.booleans(),
+)
+
+
+@given(st.lists(spans, min_size=1, max_size=4))
+def test_both_encodings_say_the_same(found: list[FinishedSpan]) -> None:
+    """Whichever way a span goes, its reader sees one truth."""
+    readable = [as_readable(span, RESOURCE, SCOPE) for span in found]
+
+    line = FinishedSpanLine(RESOURCE, SCOPE).render(found)
+
+    assert json.dumps(json.loads(line)) == json.dumps(json.loads(render_line(readable)))
+    assert line.endswith(b"\n")
+    assert line.count(b"\n") == 1
+
+
+def test_a_line_reads_back() -> None:
+    """The readers of span files know it."""
+    span = FinishedSpan(
+        name="engine",
+        trace_id="a" * 32,
+        span_id="b" * 16,
+        parent_span_id="c" * 16,
+        start_ns=1_000_000_000,
+        end_ns=3_000_000_000,
+        attributes={"reasons": ("stop",), "tokens": 4},
+        is_error=True,
+    )
+
+    (found,) = parse_line(FinishedSpanLine(RESOURCE, SCOPE).render([span]))
+
+    assert (found.name, found.parent_span_id, found.duration_s) == ("engine", "c" * 16, 2.0)
+    assert (found.attributes, found.status) == ({"reasons": ("stop",), "tokens": 4}, 2)

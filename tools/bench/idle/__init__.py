@@ -1,0 +1,1 @@
+"""`./sluice bench idle`: what a stack costs while no request comes."""
