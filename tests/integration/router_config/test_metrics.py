@@ -7,6 +7,7 @@ import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import httpx
 import pytest
 import pytest_asyncio
 
@@ -62,8 +63,37 @@ async def test_prometheus_is_told_where_the_replicas_are(measured: EdgeWorld) ->
     """As its HTTP service discovery reads it."""
     listed = json.loads(await page(measured, "/replicas"))
 
-    address = str(measured.leases["r1"].address)
-    assert listed == [{"targets": [address], "labels": {"model": "m", "replica": "r1"}}]
+    (group,) = listed
+    assert group["targets"] == [f"127.0.0.1:{measured.router_config.settings['metrics_port']}"]
+    assert (group["labels"]["model"], group["labels"]["replica"]) == ("m", "r1")
+    assert 'front_end="python"' in await page(measured, group["labels"]["__metrics_path__"])
+
+
+async def test_metrics_of_both_front_ends_are_handed_on(measured: EdgeWorld) -> None:
+    """From sockets that Prometheus could not open; one that is away is told, and costs the other
+    nothing.
+    """
+    pair = await measured.front_ends("org")
+    text = "# HELP vllm:x X.\n# TYPE vllm:x gauge\nvllm:x{a=\"b\"} %d\n"
+    pair.rust.metrics, pair.python.metrics = text % 1, text % 2
+    await measured.join_pair(pair, model="org/m")
+    await measured.until_listed("org/m")
+
+    found = await page(measured, "/replicas/org/m/org/metrics")
+    await pair.rust.kill()
+    alone = await page(measured, "/replicas/org/m/org/metrics")
+
+    assert 'vllm:x{front_end="rust",a="b"} 1\nvllm:x{front_end="python",a="b"} 2\n' in found
+    assert found.count("# TYPE vllm:x") == 1
+    assert 'sluice_replica_front_end_up{front_end="rust"} 0\n' in alone
+    assert 'vllm:x{front_end="python",a="b"} 2\n' in alone
+
+
+@pytest.mark.parametrize("path", ["/replicas/m/r9/metrics", "/replicas/m/metrics", "/replicas/x"])
+async def test_only_known_replicas_are_asked(measured: EdgeWorld, path: str) -> None:
+    """A path names a replica; it is no way to any other address."""
+    with pytest.raises(httpx.HTTPStatusError, match="404"):
+        await page(measured, path)
 
 
 async def test_the_dashboard_asks_for_nothing_that_no_exporter_prints(

@@ -128,7 +128,15 @@ def test_prometheus_is_sent_to_replicas_that_serve() -> None:
         )
     ]
 
-    assert scrape_targets(leases) == [
-        {"targets": ["10.0.0.1:1"], "labels": {"model": "m", "replica": "a"}},
-        {"targets": ["10.0.0.1:2"], "labels": {"model": "m", "replica": "b"}},
+    assert scrape_targets(leases, port=9) == [
+        {
+            "targets": ["127.0.0.1:9"],
+            "labels": {
+                "__metrics_path__": f"/replicas/m/{replica}/metrics",
+                "instance": f"m/{replica}",
+                "model": "m",
+                "replica": replica,
+            },
+        }
+        for replica in ("a", "b")
     ]

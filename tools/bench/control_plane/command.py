@@ -58,7 +58,10 @@ def control_plane_command(size: Size, view: View, *, rounds: int, changes: int) 
 def table_of(result: Result) -> Table:
     """Return the medians for a person."""
     size = result.size
-    title = f"{size.servers} servers, {size.models} models, {size.names} names: medians in ms"
+    title = (
+        f"{size.servers} replicas ({size.haproxy_servers} servers), {size.models} models,"
+        f" {size.names} names: medians in ms"
+    )
     table = Table(title=title, title_justify="left")
     table.add_column("step")
     for column in ("runs", "wall", "slowest", "router-config CPU", "HAProxy CPU", "goal"):

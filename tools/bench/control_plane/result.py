@@ -72,7 +72,8 @@ class Result:
     def to_json(self) -> dict[str, object]:
         """Return plain values."""
         return {
-            "servers": self.size.servers,
+            "replicas": self.size.servers,
+            "servers": self.size.haproxy_servers,
             "models": self.size.models,
             "names": self.size.names,
             "steps": {step.value: _plain(step, each) for step, each in self.medians().items()},

@@ -77,7 +77,7 @@ async def _fill(size: Size, edge: EmptyEdge, *, port: int, costs: _Costs) -> Non
         lambda known: len(known.models or ()) == size.models and len(known.leases) == size.servers,
     )
     await costs.measure(Step.FROM_NOTHING, edge)
-    await _require(edge, servers=size.servers, names=size.names)
+    await _require(edge, servers=size.haproxy_servers, names=size.names)
     await costs.measure(Step.NOTHING_TO_DO, edge)
 
 
@@ -86,11 +86,11 @@ async def _change(size: Size, edge: EmptyEdge, costs: _Costs, *, port: int, turn
     guest = size.lease(size.servers, port=port, incarnation=turn + 1)
     async with _said(edge, guest):
         await costs.measure(Step.JOIN, edge)
-        await _require(edge, servers=size.servers + 1, names=size.names)
+        await _require(edge, servers=size.haproxy_servers + 2, names=size.names)
         await _say(edge, replace(guest, state=ReplicaState.DRAINING))
         await _until_known(edge, lambda known: _states(known, guest) == {ReplicaState.DRAINING})
         await costs.measure(Step.LEAVE, edge)
-    await _require(edge, servers=size.servers, names=size.names)
+    await _require(edge, servers=size.haproxy_servers, names=size.names)
     (first, *_) = size.specs()
     longer = replace(first, aliases=(*first.aliases, f"one-more-{turn}"))
     for spec, step, names in (
@@ -100,7 +100,7 @@ async def _change(size: Size, edge: EmptyEdge, costs: _Costs, *, port: int, turn
         await _declare(edge, spec)
         await _until_declared(edge, spec)
         await costs.measure(step, edge)
-        await _require(edge, servers=size.servers, names=names)
+        await _require(edge, servers=size.haproxy_servers, names=names)
 
 
 @asynccontextmanager

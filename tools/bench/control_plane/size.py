@@ -7,7 +7,13 @@ from dataclasses import dataclass
 from typing import Final
 
 from libs.contracts.ids import Incarnation, ModelName, ReplicaId
-from libs.contracts.lease import Endpoint, ReplicaLease, ReplicaState, Versions
+from libs.contracts.lease import (
+    Endpoint,
+    FrontEnd,
+    ReplicaLease,
+    ReplicaState,
+    Versions,
+)
 from libs.contracts.model_spec import ModelSpec
 from libs.errors import UsageError
 
@@ -17,8 +23,10 @@ MODELS_MAX: Final = 64
 SERVERS_MAX: Final = 4000
 NAMES_MAX: Final = 200_000
 
+_FRONT_ENDS: Final = 2
+
 _FIRST_HOST: Final = ipaddress.IPv4Address("127.77.0.1")
-"""Every server has an address of its own on loopback, and all of them one port."""
+"""Every front end has an address of its own on loopback, and all of them one port."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,6 +34,8 @@ class Size:
     """How much.
 
     Attributes:
+        servers: replicas, each with a Rust front end and a Python application, so HAProxy has a
+            server for either.
         names: names that clients may send, the models' own among them: entries of the map.
     """
 
@@ -45,28 +55,44 @@ class Size:
 
     def specs(self) -> tuple[ModelSpec, ...]:
         """Return the models; every one has its share of the aliases."""
-        aliases = range(self.names - self.models)
         return tuple(
             ModelSpec(
                 name=model_of(index),
                 source="builtin:none",
-                aliases=tuple(f"alias-{number}" for number in aliases[index :: self.models]),
+                aliases=self._names(index)[1:],
             )
             for index in range(self.models)
         )
 
+    def _names(self, index: int) -> tuple[str, ...]:
+        aliases = range(self.names - self.models)[index :: self.models]
+        return (model_of(index), *(f"alias-{number}" for number in aliases))
+
+    @property
+    def haproxy_servers(self) -> int:
+        """Servers in main pools and their twins."""
+        return _FRONT_ENDS * self.servers
+
     def hosts(self) -> tuple[str, ...]:
-        """Return every server's address, and one more for the server that joins later."""
-        return tuple(str(_FIRST_HOST + index) for index in range(self.servers + 1))
+        """Return every front end's address, and those of the replica that joins later."""
+        count = _FRONT_ENDS * (self.servers + 1)
+        return tuple(str(_FIRST_HOST + index) for index in range(count))
 
     def lease(self, index: int, *, port: int, incarnation: int = 0) -> ReplicaLease:
-        """Return the lease of one ready replica; replicas are spread evenly over the models."""
+        """Return the lease of one ready replica; replicas are spread evenly over the models.
+
+        Its Rust front end knows every name of its model.
+        """
+        rust, python = (_FIRST_HOST + _FRONT_ENDS * index + number for number in range(_FRONT_ENDS))
         return ReplicaLease(
             replica_id=ReplicaId(f"r{index}"),
             incarnation=Incarnation(f"{incarnation:08x}"),
             model=model_of(index % self.models),
             state=ReplicaState.READY,
-            address=Endpoint(host=str(_FIRST_HOST + index), port=port),
+            address=Endpoint(host=str(rust), port=port),
+            python_address=Endpoint(host=str(python), port=port),
+            front_end=FrontEnd.RUST,
+            rust_names=self._names(index % self.models),
             max_num_seqs=64,
             executor="none",
             device="simulated",
