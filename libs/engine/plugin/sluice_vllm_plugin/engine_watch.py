@@ -114,7 +114,7 @@ class EngineWatch:
                 marks.scheduled_s = at_s or time.monotonic()
                 marks.cached_tokens = request.prefill_stats.num_cached_tokens
 
-    def first_token(self, _result: int, _manager: object, request: Request) -> None:
+    def first_token(self, _result: int, _cache: object, request: Request) -> None:
         """See a request's first output."""
         self._prompt_tokens += request.num_prompt_tokens
         self.first_token_latencies_s.append(time.time() - request.arrival_time)

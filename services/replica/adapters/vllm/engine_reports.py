@@ -22,7 +22,7 @@ from libs.telemetry.logging import get_logger
 from services.replica.adapters.vllm.engine_spans import Engine, RequestSpans
 from services.replica.adapters.vllm.report_codec import EngineLoad, EngineRequests, decode
 from services.replica.domain.load import Load
-from services.replica.domain.load_gauge import LoadGauge
+from services.replica.domain.load_gauge import EngineTotals, LoadGauge
 
 SOCKET_VARIABLE: Final = "SLUICE_ENGINE_REPORTS"
 """Tells the engine core where to send; the plugin in `libs/engine/plugin` reads it."""
@@ -56,6 +56,11 @@ class EngineReports:
     def environment(self) -> dict[str, str]:
         """What to set before the engine core starts."""
         return {SOCKET_VARIABLE: str(self.socket_path)}
+
+    @property
+    def totals(self) -> EngineTotals | None:
+        """What the engine core last said; None before the first report."""
+        return self._gauge.last
 
     def load(self) -> Load:
         """End the present slice of time and return the load over the window."""
