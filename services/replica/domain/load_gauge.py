@@ -41,19 +41,23 @@ class EngineTotals:
 
 
 class LoadGauge:
-    """Collects an engine's reports and hands out its load; times are monotonic, in seconds."""
+    """Collects an engine's reports and hands out its load; times are monotonic, in seconds.
+
+    Attributes:
+        last: the newest report; None before the first.
+    """
 
     def __init__(self, now_s: float) -> None:
         """Start an empty window."""
         self._tally = LoadTally(begin_s=now_s)
         self._window = new_window()
-        self._last: EngineTotals | None = None
+        self.last: EngineTotals | None = None
         self._last_s = now_s
 
     def add(self, totals: EngineTotals, now_s: float) -> None:
         """Take a report in."""
-        self._tally.add(_between(self._last, totals))
-        self._last, self._last_s = totals, now_s
+        self._tally.add(_between(self.last, totals))
+        self.last, self._last_s = totals, now_s
 
     def read(self, now_s: float) -> Load:
         """End the present slice and return the load over the window.
@@ -61,9 +65,9 @@ class LoadGauge:
         Everything is unknown before the first report, and while reports stay away.
         """
         self._window.append(self._tally.close(now_s))
-        if self._last is None or now_s - self._last_s > STALE_AFTER_S:
+        if self.last is None or now_s - self._last_s > STALE_AFTER_S:
             return UNKNOWN_LOAD
-        lost = self._last.lost_reports_count
+        lost = self.last.lost_reports_count
         return replace(summarise(self._window), lost_reports_count=lost)
 
 

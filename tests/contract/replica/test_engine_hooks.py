@@ -25,6 +25,7 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # torch's own, at import
     from vllm.sampling_params import SamplingParams
     from vllm.v1.core.kv_cache_manager import KVCacheManager
+    from vllm.v1.core.sched.async_scheduler import AsyncScheduler
     from vllm.v1.core.sched.scheduler import Scheduler
     from vllm.v1.engine import EngineCoreEventType
     from vllm.v1.metrics.stats import PrefillStats, PrefixCacheStats, SchedulerStats
@@ -59,6 +60,22 @@ def _request_of_vllm() -> Request:
 def test_every_method_that_is_watched_exists() -> None:
     """By class and name."""
     assert missing_methods(EngineWatch(Failures()).hooks()) == []
+
+
+def test_an_event_has_the_parameters_that_the_watcher_has() -> None:
+    """Callers may name them."""
+    watched = inspect.signature(Request.record_event).parameters
+    watcher = inspect.signature(EngineWatch.event).parameters
+
+    assert [*watched][1:] == [*watcher][3:]
+
+
+def test_the_asynchronous_scheduler_inherits_what_is_watched() -> None:
+    """It is the default on GPUs; vLLM turns it off on CPUs."""
+    watched = [hook for hook in EngineWatch(Failures()).hooks() if hook.owner is Scheduler]
+
+    assert watched
+    assert not {hook.name for hook in watched} & set(vars(AsyncScheduler))
 
 
 @pytest.mark.parametrize("name", REQUEST_ATTRIBUTES)

@@ -64,9 +64,9 @@ def test_the_cpu_build_gets_a_platform_that_ray_can_place(switch: str, platform:
     assert run(PLATFORM, SLUICE_VLLM_PLATFORM=switch).splitlines()[-1] == platform
 
 
-def test_both_entry_points_are_found_by_their_folder_alone() -> None:
+def test_every_entry_point_is_found_by_its_folder_alone() -> None:
     """Nothing is installed."""
-    assert run(ENTRY_POINTS).split() == ["platform", "watch_parent"]
+    assert run(ENTRY_POINTS).split() == ["platform", "watch_parent", "report_engine"]
 
 
 def test_a_child_ends_with_a_parent_that_is_killed(tmp_path: Path) -> None:

@@ -119,15 +119,15 @@ def test_the_attributes_are_those_of_the_genai_conventions() -> None:
     """Both spans say what the request was; the engine's says how it went."""
     replica, engine, *_ = spans_of(WHOLE)
 
-    common = {
+    shared = {
         "gen_ai.operation.name": "chat",
         "gen_ai.provider.name": "vllm",
         "gen_ai.request.model": "m",
         "sluice.front_end": "rust",
     }
-    assert replica.attributes == {**common, "gen_ai.response.time_to_first_chunk": 3.5}
+    assert replica.attributes == {**shared, "gen_ai.response.time_to_first_chunk": 3.5}
     assert engine.attributes == {
-        **common,
+        **shared,
         "gen_ai.response.id": f"chatcmpl-{TRACE}-{CALLER}-01",
         "gen_ai.response.finish_reasons": ("stop",),
         "gen_ai.usage.input_tokens": 31,

@@ -1,4 +1,4 @@
-"""What vLLM loads of ours: a CPU platform that Ray can place, and a watch against orphans.
+"""What vLLM loads of ours: a CPU platform that Ray can place, a watch on its parent, and reports.
 
 vLLM's RayExecutorV2 asks the platform which Ray resource its workers need and refuses the stock CPU
 platform, which names none. This one names `GPU`: a Ray node started with `--num-gpus=N` then has N

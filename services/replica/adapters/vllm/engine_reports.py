@@ -12,7 +12,7 @@ import random
 import socket
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
@@ -23,7 +23,7 @@ from libs.telemetry.logging import get_logger
 from services.replica.adapters.vllm.engine_spans import Engine, RequestSpans
 from services.replica.adapters.vllm.report_codec import EngineLoad, EngineRequests, decode
 from services.replica.domain.load import Load
-from services.replica.domain.load_gauge import LoadGauge
+from services.replica.domain.load_gauge import EngineTotals, LoadGauge
 
 SOCKET_VARIABLE: Final = "SLUICE_ENGINE_REPORTS"
 """Tells the engine core where to send; the plugin in `libs/engine/plugin` reads it."""
@@ -63,6 +63,11 @@ class EngineReports:
         """Say which front end has which client number, once that is known."""
         engine = replace(self._engine, front_ends=front_ends)
         self._spans = RequestSpans(engine, new_id=_new_span_id)
+
+    @property
+    def totals(self) -> EngineTotals | None:
+        """What the engine core last said; None before the first report."""
+        return self._gauge.last
 
     def load(self) -> Load:
         """End the present slice of time and return the load over the window."""
@@ -125,12 +130,18 @@ async def engine_reports(
         receiving = asyncio.create_task(  # tidy: allow orphan-task - ended below
             reports.receive(reports_socket)
         )
+        receiving.add_done_callback(_log_failure)
         try:
             yield reports
         finally:
             receiving.cancel()
-            with suppress(asyncio.CancelledError):
-                await receiving
+            await asyncio.wait([receiving])
+
+
+def _log_failure(receiving: asyncio.Task[None]) -> None:
+    """Say why no report is read any more; serving goes on, and the load becomes unknown."""
+    if not receiving.cancelled():
+        _log.error("engine_reports_ended", error=repr(receiving.exception()))
 
 
 @contextmanager

@@ -115,23 +115,23 @@ class RequestSpans:
         arrival_s = _arrival_s(request, clock_offset_s)
         is_known = not _may_have_stopped(request, front_end)
         error = _ERRORS.get(request.status) if is_known else None
-        common: _Attributes = {
+        shared: _Attributes = {
             "gen_ai.operation.name": ids.operation,
             "gen_ai.provider.name": "vllm",
             "gen_ai.request.model": request.adapter or self._engine.model,
             "sluice.front_end": front_end.value if front_end else "unknown",
         }
         if request.status == _ABORTED:
-            common["sluice.ended_by"] = "front_end"
+            shared["sluice.ended_by"] = "front_end"
         if error is not None:
-            common["error.type"] = error
+            shared["error.type"] = error
         reason = REASONS.get(request.status) if is_known else None
         own: _Attributes = {"gen_ai.response.finish_reasons": (reason,)} if reason else {}
         engine = _Part(
             name="engine",
             begin_s=request.queued_s,
             end_s=request.ended_s,
-            attributes={**common, **own, **_details(request, ids, arrival_s)},
+            attributes={**shared, **own, **_details(request, ids, arrival_s)},
             is_error=error is not None,
         )
         if front_end is not FrontEnd.RUST:
@@ -140,7 +140,7 @@ class RequestSpans:
             name="replica",
             begin_s=arrival_s,
             end_s=request.ended_s,
-            attributes={**common, **_first_chunk(request, arrival_s)},
+            attributes={**shared, **_first_chunk(request, arrival_s)},
             kind=SpanKind.SERVER,
             is_error=error is not None,
         )
