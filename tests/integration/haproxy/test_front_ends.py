@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
@@ -16,7 +17,8 @@ from libs.testing.real_haproxy import RealHaproxy, edge_config, real_body_reader
 
 CHAT = "/v1/chat/completions"
 COMPLETIONS = "/v1/completions"
-PLAIN = {"messages": [{"role": "user", "content": "hello"}]}
+Fields = dict[str, object]
+PLAIN: Fields = {"messages": [{"role": "user", "content": "hello"}]}
 ROUTES = (
     ("split", "lc0:m:split"),
     ("python", "lc0:m:python"),
@@ -47,22 +49,39 @@ async def python() -> AsyncIterator[FakeReplica]:
 @pytest.fixture
 async def edge(folder: Path, rust: FakeReplica, python: FakeReplica) -> AsyncIterator[RealHaproxy]:
     """Run HAProxy before both."""
-    servers = {"servers": (_server(rust),), "python_servers": (_server(python),)}
-    pools = (
-        PoolConfig(name="lc0", balance=Balance.LEAST_LOADED, **servers),
-        PoolConfig(name="px0", balance=Balance.PREFIX, **servers),
+    pools = tuple(
+        PoolConfig(
+            name=name,
+            balance=balance,
+            servers=(_server(rust),),
+            python_servers=(_server(python),),
+        )
+        for name, balance in (("lc0", Balance.LEAST_LOADED), ("px0", Balance.PREFIX))
     )
     async with real_haproxy(edge_config(folder), pools, routes=ROUTES) as running:
         yield running
 
 
-async def served_by(http: httpx.AsyncClient, path: str = CHAT, **sent: object) -> str:
-    """Return the front end that answered."""
-    headers = sent.pop("headers", None)
-    body = sent.pop("content", None) or json.dumps(sent)
-    answer = await http.post(path, content=body, headers=headers)  # type: ignore[arg-type]
-    assert answer.status_code == httpx.codes.OK, answer.text
-    return answer.headers["x-sluice-replica"]
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asking:
+    """Sends requests and tells which front end answered."""
+
+    http: httpx.AsyncClient
+
+    async def chat(
+        self, fields: Mapping[str, object], *, path: str = CHAT, x_model: str | None = None
+    ) -> str:
+        """Send one request with these fields in this order."""
+        headers = {"x-model": x_model} if x_model else {}
+        answer = await self.http.post(path, content=json.dumps(fields), headers=headers)
+        assert answer.status_code == httpx.codes.OK, answer.text
+        return answer.headers["x-sluice-replica"]
+
+
+@pytest.fixture
+def asking(http: httpx.AsyncClient) -> Asking:
+    """Offer a client of the edge."""
+    return Asking(http=http)
 
 
 @pytest.mark.parametrize(
@@ -76,54 +95,59 @@ async def served_by(http: httpx.AsyncClient, path: str = CHAT, **sent: object) -
     ],
 )
 async def test_a_plain_request_goes_where_its_name_leads(
-    http: httpx.AsyncClient, model: str, front_end: str
+    asking: Asking, model: str, front_end: str
 ) -> None:
     """A value of two fields is from an older router-config and means the main pool."""
-    assert await served_by(http, model=model, **PLAIN) == front_end
-    assert await served_by(http, COMPLETIONS, model=model, prompt="x") == front_end
+    assert await asking.chat({"model": model} | PLAIN) == front_end
+    assert await asking.chat({"model": model, "prompt": "x"}, path=COMPLETIONS) == front_end
 
 
 @pytest.mark.parametrize(
     "field", [{"n": 2}, {"tools": []}, {"request_id": "x"}, {"stop": ["a"], "echo": True}]
 )
 async def test_a_field_that_only_python_serves_decides_for_split_names_alone(
-    http: httpx.AsyncClient, field: dict[str, object]
+    asking: Asking, field: Fields
 ) -> None:
     """Before the messages and behind them."""
-    for model in ("split", "prefix"):
-        assert await served_by(http, **field, model=model, **PLAIN) == "python"
-        assert await served_by(http, model=model, **PLAIN, **field) == "python"
-    assert await served_by(http, model="any", **PLAIN, **field) == "rust"
+    for model in ({"model": "split"}, {"model": "prefix"}):
+        assert await asking.chat(field | model | PLAIN) == "python"
+        assert await asking.chat(model | PLAIN | field) == "python"
+    assert await asking.chat({"model": "any"} | PLAIN | field) == "rust"
 
 
 async def test_a_path_that_the_rust_front_end_does_not_know_goes_to_python(
-    http: httpx.AsyncClient,
+    asking: Asking,
 ) -> None:
     """Whatever the body says."""
-    assert await served_by(http, "/v1/embeddings", model="split", input="x") == "python"
-    assert await served_by(http, "/v1/responses", model="split", input="x") == "python"
-    assert await served_by(http, "/v1/responses", model="any", input="x") == "rust"
+    body: Fields = {"model": "split", "input": "x"}
+
+    assert await asking.chat(body, path="/v1/embeddings") == "python"
+    assert await asking.chat(body, path="/v1/responses") == "python"
+    assert await asking.chat(body | {"model": "any"}, path="/v1/responses") == "rust"
 
 
-async def test_a_model_that_the_body_does_not_name_goes_to_python(http: httpx.AsyncClient) -> None:
+async def test_a_model_that_the_body_does_not_name_goes_to_python(asking: Asking) -> None:
     """The Rust front end would answer with its base model, or with another name in the body."""
-    assert await served_by(http, headers={"x-model": "split"}, **PLAIN) == "python"
-    assert await served_by(http, f"/models/split{CHAT}", **PLAIN) == "python"
-    assert await served_by(http, f"/models/split{CHAT}", model="other", **PLAIN) == "python"
-    assert await served_by(http, headers={"x-model": "other"}, model="split", **PLAIN) == "rust"
+    named = f"/models/split{CHAT}"
+
+    assert await asking.chat(PLAIN, x_model="split") == "python"
+    assert await asking.chat(PLAIN, path=named) == "python"
+    assert await asking.chat({"model": "other"} | PLAIN, path=named) == "python"
+    assert await asking.chat({"model": "split"} | PLAIN, x_model="other") == "rust"
 
 
-async def test_large_bodies_are_divided_like_small_ones(
-    edge: RealHaproxy, http: httpx.AsyncClient
-) -> None:
+async def test_large_bodies_are_divided_like_small_ones(edge: RealHaproxy, asking: Asking) -> None:
     """The body reader looks at the whole body and tells the edge."""
-    long = {"messages": [{"role": "user", "content": "x" * 300_000}]}
+    long: Fields = {"messages": [{"role": "user", "content": "x" * 300_000}]}
+    split: Fields = {"model": "split"}
+    prefix: Fields = {"model": "prefix"}
+    several: Fields = {"n": 2}
     async with real_body_reader(edge.config):
-        for model in ("split", "prefix"):
-            assert await served_by(http, model=model, **long) == "rust"
-            assert await served_by(http, **long, n=2, model=model) == "python"
-            assert await served_by(http, n=2, **long, model=model) == "python"
-        assert await served_by(http, model="any", **long, n=2) == "rust"
-        assert await served_by(http, headers={"x-model": "split"}, **long) == "python"
-        assert await served_by(http, f"/models/split{CHAT}", model="split", **long) == "python"
-        assert await served_by(http, "/v1/embeddings", model="split", **long) == "python"
+        for model in (split, prefix):
+            assert await asking.chat(model | long) == "rust"
+            assert await asking.chat(long | several | model) == "python"
+            assert await asking.chat(several | long | model) == "python"
+        assert await asking.chat(several | long | {"model": "any"}) == "rust"
+        assert await asking.chat(long, x_model="split") == "python"
+        assert await asking.chat(split | long, path=f"/models/split{CHAT}") == "python"
+        assert await asking.chat(split | long, path="/v1/embeddings") == "python"

@@ -99,7 +99,12 @@ def test_names_that_escapes_could_hide_are_refused() -> None:
 def test_the_present_table_is_one_of_a_release() -> None:
     """Its pattern sends what Python alone serves to Python, and a plain request to Rust."""
     assert TABLE in TABLES.values()
-    plain = {"messages": [{"role": "user", "content": "hello"}], "model": "m", "stream": True}
+    plain: dict[str, object] = {
+        "messages": [{"role": "user", "content": "hello"}],
+        "model": "m",
+        "stream": True,
+    }
     assert not found(json.dumps(plain), TABLE.python_pattern)
-    for field in ({"n": 2}, {"tools": []}, {"prompt": ["a", "b"]}, {"request_id": "x"}):
-        assert found(json.dumps(plain | field), TABLE.python_pattern)
+    python_only = {"n": 2, "tools": [], "prompt": ["a", "b"], "request_id": "x"}
+    for name, value in python_only.items():
+        assert found(json.dumps(plain | {name: value}), TABLE.python_pattern)
