@@ -3,8 +3,9 @@
 HAProxy reads a model only in what fits its buffer, and every request pays for the buffer's size.
 So the edge keeps small buffers and sends a body that does not fit them through the body reader,
 whose buffers hold the largest body. The reader waits for the whole body, writes what it found into
-`x-sluice-body-model`, and hands the request back to the edge, which knows models and replicas; the
-reader knows nothing and is told nothing. ADR 0005 has the figures.
+`x-sluice-body-model` and `x-sluice-front-end` (`python` unless a Rust front end may serve the
+request), and hands it back to the edge, which knows models and replicas; the reader knows nothing
+and is told nothing. ADR 0005 has the figures.
 
     client -> edge `api` -> body reader -> edge `read` -> replica
 """
@@ -54,7 +55,7 @@ frontend large from sluice
         if { var(txn.model) -m found } !{ var(txn.model) -m reg [[:cntrl:]] }
     http-request set-header x-sluice-front-end python
         if { req.hdr(x-sluice-named) -m found } or !{ var(txn.model) -m found }
-        or { req.body -m reg <needs_python> }
+        or !{ path <rust_paths> } or { req.body -m reg <needs_python> }
     default_backend edge
 
 backend edge from sluice
@@ -76,6 +77,7 @@ def render_reader(config: EdgeConfig) -> str:
         "response_timeout_s": config.response_timeout_s,
         "queue_timeout_s": config.queue_timeout_s,
         "request_timeout_s": config.request_timeout_s,
+        "rust_paths": " ".join(TABLE.rust_paths),
         "needs_python": quoted(TABLE.python_pattern),
     }
     errors = [f"    http-error {e.render()}" for e in http_errors(retry_after_s=RETRY_AFTER_S)]
