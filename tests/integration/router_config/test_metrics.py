@@ -74,7 +74,7 @@ async def test_metrics_of_both_front_ends_are_handed_on(measured: EdgeWorld) -> 
     nothing.
     """
     pair = await measured.front_ends("org")
-    text = "# HELP vllm:x X.\n# TYPE vllm:x gauge\nvllm:x{a=\"b\"} %d\n"
+    text = '# HELP vllm:x X.\n# TYPE vllm:x gauge\nvllm:x{a="b"} %d\n'
     pair.rust.metrics, pair.python.metrics = text % 1, text % 2
     await measured.join_pair(pair, model="org/m")
     await measured.until_listed("org/m")
