@@ -15,7 +15,7 @@ from json.encoder import encode_basestring_ascii as quoted
 from typing import Final, TypeAlias
 
 from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.sdk.trace import Event, ReadableSpan
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import SpanContext, SpanKind, Status, StatusCode, TraceFlags
 
@@ -35,9 +35,11 @@ class FinishedSpan:
 
     Attributes:
         trace_id: 32 hexadecimal digits; `span_id` and `parent_span_id` have 16.
+        parent_span_id: empty for the root of a trace.
         is_parent_remote: the parent is another process's span.
         kind: internal, server or client.
         start_ns: Unix time in nanoseconds; `end_ns` as well.
+        events: names with Unix times in nanoseconds.
         is_error: whether its status is an error.
     """
 
@@ -50,6 +52,7 @@ class FinishedSpan:
     start_ns: int
     end_ns: int
     attributes: Mapping[str, Attribute]
+    events: Sequence[tuple[str, int]] = ()
     is_error: bool = False
 
 
@@ -72,13 +75,17 @@ class FinishedSpanLine:
 def as_readable(span: FinishedSpan, resource: Resource, scope: str) -> ReadableSpan:
     """Return a span as the SDK's processors and exporters take it."""
     trace_id = int(span.trace_id, 16)
-    parent = int(span.parent_span_id, 16)
+    parent = int(span.parent_span_id or "0", 16)
+    remote = span.is_parent_remote
     return ReadableSpan(
         name=span.name,
         context=SpanContext(trace_id, int(span.span_id, 16), is_remote=False, trace_flags=_SAMPLED),
-        parent=SpanContext(trace_id, parent, is_remote=span.is_parent_remote, trace_flags=_SAMPLED),
+        parent=SpanContext(trace_id, parent, is_remote=remote, trace_flags=_SAMPLED)
+        if parent
+        else None,
         resource=resource,
         attributes=span.attributes,
+        events=[Event(name, timestamp=at_ns) for name, at_ns in span.events],
         kind=span.kind,
         instrumentation_scope=InstrumentationScope(scope),
         status=Status(StatusCode.ERROR if span.is_error else StatusCode.UNSET),
@@ -110,13 +117,21 @@ def _span(span: FinishedSpan) -> str:
         ]
     )
     attributes = f'"attributes":[{pairs}],' if pairs else ""
+    parent = f'"parentSpanId":"{span.parent_span_id}",' if span.parent_span_id else ""
     return (
         f'{{"traceId":"{span.trace_id}","spanId":"{span.span_id}",'
-        f'"parentSpanId":"{span.parent_span_id}","flags":{flags},"name":{quoted(span.name)},'
+        f'{parent}"flags":{flags},"name":{quoted(span.name)},'
         f'"kind":{_KINDS[span.kind]},"startTimeUnixNano":"{span.start_ns}",'
-        f'"endTimeUnixNano":"{span.end_ns}",{attributes}'
+        f'"endTimeUnixNano":"{span.end_ns}",{attributes}{_events(span.events)}'
         f'"status":{_ERROR if span.is_error else "{}"}}}'
     )
+
+
+def _events(events: Sequence[tuple[str, int]]) -> str:
+    if not events:
+        return ""
+    texts = [f'{{"timeUnixNano":"{at_ns}","name":{quoted(name)}}}' for name, at_ns in events]
+    return f'"events":[{",".join(texts)}],'
 
 
 _ERROR: Final = f'{{"code":{StatusCode.ERROR.value}}}'

@@ -58,17 +58,22 @@ class ServiceTracerProvider(TracerProvider):
         self._file = exporter if isinstance(exporter, FileSpanExporter) else None
         self.add_span_processor(self._processor)
 
-    def recorder(self, scope: str) -> Callable[[Sequence[FinishedSpan]], None] | None:
+    def recorder(
+        self, scope: str, *, sender: Resource | None = None
+    ) -> Callable[[Sequence[FinishedSpan]], None] | None:
         """Return a function that exports finished spans under a scope's name, from any thread.
+
+        `sender` is whose spans they are, if not this process's own.
 
         With a file it writes them at once, in one line; with a collector it queues them. None
         when spans go nowhere.
         """
         if self._processor is None:
             return None
+        resource = sender or self.resource
         if self._file is None:
-            return partial(_queue, self._processor, self.resource, scope)
-        return partial(_write, self._file, FinishedSpanLine(self.resource, scope))
+            return partial(_queue, self._processor, resource, scope)
+        return partial(_write, self._file, FinishedSpanLine(resource, scope))
 
     _processor: BatchSpanProcessor | None = None
     _file: FileSpanExporter | None = None

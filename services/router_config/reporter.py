@@ -165,7 +165,10 @@ def _gist(standing: Standing) -> tuple[object, ...]:
 
 
 def _ready(observed: Observed) -> int:
-    """Count the replicas all of whose servers can take requests; in a twin, all have one or none."""
+    """Count the replicas all of whose servers can take requests.
+
+    Where a twin has servers, every replica of the model needs one in it.
+    """
     able = {seen.server.key for seen in observed.servers if _is_able(seen)}
     admitted = (s.server.key.pool for s in observed.servers if s.admin is Admin.READY)
     twins = {pool for pool in admitted if is_twin(pool)}

@@ -38,6 +38,7 @@ from services.router_config.adapters.spans.codec import EdgeIdentity
 from services.router_config.adapters.spans.receiver import SpanReceiver
 from services.router_config.adapters.spans.sink import span_sink
 from services.router_config.certificate import CertificateWatch
+from services.router_config.front_end_names import FrontEndNames
 from services.router_config.gauges import StandingCollector
 from services.router_config.metrics import MeteredEdge, Meters
 from services.router_config.outbox import Outbox
@@ -116,7 +117,8 @@ async def wire(
         spans = SpanReceiver(
             settings.span_socket,
             _identity(settings),
-            span_sink(provider),
+            span_sink(provider, _identity(settings)),
+            front_end_of=FrontEndNames(lambda: app.service.standing().known.leases).of,
             on_hold=app.service.look_again,
         )
         spans.open()

@@ -274,11 +274,13 @@ def _server(
     None where the address is not known and HAProxy has no such server either.
     """
     is_known = endpoint is not None
-    if seen is not None and seen.maxconn == member.maxconn and seen.number == number:
-        if not is_known or seen.endpoint == endpoint:
-            yield seen
-            return
-    if is_known or seen is not None:
+    if (
+        seen is not None
+        and (seen.maxconn, seen.number) == (member.maxconn, number)
+        and (not is_known or seen.endpoint == endpoint)
+    ):
+        yield seen
+    elif is_known or seen is not None:
         yield Server(
             key=ServerKey(pool=pool, name=member.name),
             number=number,

@@ -164,30 +164,35 @@ def _rusts(
     pools: Mapping[ModelName, PoolName],
 ) -> list[_Rust]:
     """Return those of members, and those that take requests until they are seen to drain."""
-    found: list[_Rust] = []
-    wanted: set[tuple[PoolName, str]] = set()
-    for member in present:
-        pool = pools.get(member.model)
-        if pool is None:
-            continue
-        wanted.add((pool, member.name))
-        if member.front_end is FrontEnd.RUST:
-            pair = pairs.get((pool, member.name))
-            names = member.rust_names
-            found.append(
-                _Rust(
-                    model=member.model,
-                    names=_split_names(member.model, observed) if names is None else names,
-                    takes_requests=pair is not None and pair.takes_requests,
-                )
-            )
+    placed = {(pools[each.model], each.name): each for each in present if each.model in pools}
+    coming = [
+        _Rust(
+            model=member.model,
+            names=_names_of(member, observed),
+            takes_requests=key in pairs and pairs[key].takes_requests,
+        )
+        for key, member in placed.items()
+        if member.front_end is FrontEnd.RUST
+    ]
     models = {pool: model for model, pool in pools.items()}
-    for (pool, name), pair in pairs.items():
-        if (pool, name) not in wanted and pair.takes_requests and pool in models:
-            if pair.is_rust(within=observed):
-                names = _split_names(models[pool], observed)
-                found.append(_Rust(model=models[pool], names=names, takes_requests=True))
-    return found
+    leaving = [
+        models[key[0]]
+        for key, pair in pairs.items()
+        if key not in placed
+        and key[0] in models
+        and pair.takes_requests
+        and pair.is_rust(within=observed)
+    ]
+    return coming + [
+        _Rust(model=model, names=_split_names(model, observed), takes_requests=True)
+        for model in leaving
+    ]
+
+
+def _names_of(member: Member, observed: Observed) -> frozenset[str]:
+    if member.rust_names is None:
+        return _split_names(member.model, observed)
+    return member.rust_names
 
 
 def _split_names(model: ModelName, observed: Observed) -> frozenset[str]:
@@ -234,7 +239,7 @@ def without_front_ends(routes: Routes) -> Routes:
 
 
 def with_front_ends(routes: Routes, answered: Answered) -> Routes:
-    """Say of each name what it may meet; sets that need no change stay the objects that they are."""
+    """Say of each name what it may meet; sets that need no change stay the same objects."""
     by_model = dict(answered)
     by_route: dict[Route, frozenset[str]] = {}
     for route, names in routes.by_route.items():

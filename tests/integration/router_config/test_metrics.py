@@ -70,9 +70,7 @@ async def test_prometheus_is_told_where_the_replicas_are(measured: EdgeWorld) ->
 
 
 async def test_metrics_of_both_front_ends_are_handed_on(measured: EdgeWorld) -> None:
-    """From sockets that Prometheus could not open; one that is away is told, and costs the other
-    nothing.
-    """
+    """From sockets that Prometheus could not open; one that is away hides nothing of the other."""
     pair = await measured.front_ends("org")
     text = '# HELP vllm:x X.\n# TYPE vllm:x gauge\nvllm:x{a="b"} %d\n'
     pair.rust.metrics, pair.python.metrics = text % 1, text % 2

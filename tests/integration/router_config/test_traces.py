@@ -54,6 +54,19 @@ async def test_a_request_has_the_edges_span_between_client_and_replica(world: Ed
     assert '"gen_ai.request.model"' in attributes
 
 
+async def test_a_span_names_the_front_end_that_answered(world: EdgeWorld) -> None:
+    """On unix sockets there is no peer's address to tell."""
+    await world.join_pair(await world.front_ends("r1"))
+    await world.until_answers(200)
+
+    for number, front_end in ((1, "rust"), (2, "python")):
+        answer = await world.http.post("/v1/chat/completions", json={"model": "m", "n": number})
+        span = await until_span(world, name="edge", trace_id=answer.headers["x-sluice-trace-id"])
+        attributes = json.dumps(span["attributes"], separators=(",", ":"))
+        assert f'"sluice.front_end","value":{{"stringValue":"{front_end}"}}' in attributes
+        assert '"network.transport","value":{"stringValue":"unix"}' in attributes
+
+
 async def test_a_change_belongs_to_the_trace_of_the_replica_that_joined(world: EdgeWorld) -> None:
     """One trace from a replica's start to its first request."""
     replica = await world.replica("r1")

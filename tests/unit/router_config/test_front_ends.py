@@ -333,6 +333,7 @@ def test_names_meet_rust_exactly_where_all_front_ends_know_them(
             edge.live(chance)
     lasting = replace(known, models=known.models or (), connected_for_s=100.0)
 
+    actions: tuple[Action, ...] = ()
     for _ in range(12):
         edge.waiting = []
         idle = tuple(replace(each, sessions=0, health=Health.UP) for each in edge.observed.servers)

@@ -8,7 +8,9 @@ import pytest
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.trace import SpanKind, StatusCode
 
+from libs.telemetry.finished_span import as_readable
 from services.router_config.adapters.spans.codec import (
+    SCOPE,
     BadSpanLineError,
     EdgeIdentity,
     parse_line,
@@ -64,10 +66,11 @@ REFUSED = {
 IDENTITY = EdgeIdentity(edge_id="edge", host="127.0.0.1", port=8080)
 
 
-def span_of(line: dict[str, object]) -> ReadableSpan:
+def span_of(line: dict[str, object], front_end: str | None = None) -> ReadableSpan:
     """Translate a line as it comes in: JSON with a newline."""
     datagram = json.dumps(line).encode() + b"\n"
-    return to_span(parse_line(datagram), IDENTITY, IDENTITY.resource())
+    span = to_span(parse_line(datagram), IDENTITY, front_end=front_end)
+    return as_readable(span, IDENTITY.resource(), SCOPE)
 
 
 def test_a_served_request_is_a_server_span_under_its_clients_span() -> None:
@@ -140,6 +143,17 @@ def test_attributes_follow_the_conventions() -> None:
         "sluice.retries": 1,
         "sluice.termination": "----",
     }
+
+
+def test_a_request_over_a_unix_socket_has_no_peers_address() -> None:
+    """It names the front end that answered."""
+    there = {**SERVED, "server_ip": "unix", "server_port": "0"}
+
+    attributes = dict(span_of(there, "rust").attributes or {})
+
+    assert attributes["sluice.front_end"] == "rust"
+    assert attributes["network.transport"] == "unix"
+    assert not {"network.peer.address", "network.peer.port"} & attributes.keys()
 
 
 def test_a_refused_request_has_no_phases_and_no_replica() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -25,14 +26,15 @@ spans = st.builds(
     name=text.filter(bool),
     trace_id=st.integers(1, 2**128 - 1).map("{:032x}".format),
     span_id=hex16,
-    parent_span_id=hex16,
+    parent_span_id=hex16 | st.just(""),
     is_parent_remote=st.booleans(),
     kind=st.sampled_from([SpanKind.INTERNAL, SpanKind.SERVER, SpanKind.CLIENT]),
     start_ns=st.integers(1, 2**62),
     end_ns=st.integers(1, 2**62),
     attributes=st.dictionaries(text.filter(bool), values, max_size=4),
+    events=st.lists(st.tuples(text.filter(bool), st.integers(1, 2**62)), max_size=2),
     is_error=st.booleans(),
-)
+).map(lambda span: span if span.parent_span_id else replace(span, is_parent_remote=False))
 
 
 @given(st.lists(spans, min_size=1, max_size=4))

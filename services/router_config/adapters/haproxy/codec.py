@@ -274,7 +274,7 @@ def pool_demand(stats: Iterable[Stat], holds: Mapping[str, int] | None) -> tuple
 
 
 def waiting_pools(demand: Iterable[PoolDemand]) -> frozenset[PoolName]:
-    """Return the pools in which requests wait; HAProxy counts a pool's and its twin's holds as one."""
+    """Return the pools in which requests wait; a pool's holds and its twin's are counted as one."""
     queued = {each.pool for each in demand if each.queued or each.held}
     held = {twin_of(each.pool) for each in demand if each.held}
     return frozenset(queued | held)

@@ -14,15 +14,15 @@ from dataclasses import dataclass
 from typing import Final
 
 from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import Event, ReadableSpan
-from opentelemetry.sdk.util.instrumentation import InstrumentationScope
-from opentelemetry.trace import SpanContext, SpanKind, Status, StatusCode, TraceFlags
+from opentelemetry.trace import SpanKind
 from pydantic import TypeAdapter, ValidationError
 
 from libs.errors import TerminalError
+from libs.telemetry.finished_span import Attribute, FinishedSpan
 
-_SCOPE: Final = InstrumentationScope("sluice.edge")
-_SAMPLED: Final = TraceFlags(TraceFlags.SAMPLED)
+SCOPE: Final = "sluice.edge"
+_NO_PORT: Final = "0"
+"""What HAProxy writes for a unix socket, with `unix` for an address."""
 _SERVER_ERRORS_FROM: Final = 500
 _OPERATIONS: Final[Mapping[str, str]] = {
     "/v1/chat/completions": "chat",
@@ -99,34 +99,28 @@ def parse_line(datagram: bytes) -> SpanLine:
         raise BadSpanLineError(text=datagram[:200]) from exc
 
 
-def to_span(line: SpanLine, identity: EdgeIdentity, resource: Resource) -> ReadableSpan:
-    """Build the finished span of one request; the caller makes the resource once."""
+def to_span(line: SpanLine, identity: EdgeIdentity, *, front_end: str | None) -> FinishedSpan:
+    """Build the finished span of one request; a front end of None is unknown."""
     begin_us = line.started_us - max(0, line.request_ms - _held_ms(line)) * 1000
-    trace_id = int(line.trace_id, 16)
     parent = _known(line.parent_id)
-    failed = line.status >= _SERVER_ERRORS_FROM or line.status < 0
-    return ReadableSpan(
+    return FinishedSpan(
         name="edge",
-        context=_context(trace_id, line.span_id, remote=False),
-        parent=_context(trace_id, parent, remote=True) if parent else None,
-        resource=resource,
-        attributes=_attributes(line, identity),
-        events=_events(line),
+        trace_id=line.trace_id,
+        span_id=line.span_id,
+        parent_span_id=parent,
+        is_parent_remote=bool(parent),
         kind=SpanKind.SERVER,
-        status=Status(StatusCode.ERROR) if failed else Status(StatusCode.UNSET),
-        start_time=begin_us * 1000,
-        end_time=(begin_us + max(0, line.active_ms) * 1000) * 1000,
-        instrumentation_scope=_SCOPE,
+        start_ns=begin_us * 1000,
+        end_ns=(begin_us + max(0, line.active_ms) * 1000) * 1000,
+        attributes=_attributes(line, identity, front_end),
+        events=_events(line),
+        is_error=line.status >= _SERVER_ERRORS_FROM or line.status < 0,
     )
 
 
-def _context(trace_id: int, span_id: str, *, remote: bool) -> SpanContext:
-    return SpanContext(
-        trace_id=trace_id, span_id=int(span_id, 16), is_remote=remote, trace_flags=_SAMPLED
-    )
-
-
-def _attributes(line: SpanLine, identity: EdgeIdentity) -> dict[str, str | int]:
+def _attributes(
+    line: SpanLine, identity: EdgeIdentity, front_end: str | None
+) -> dict[str, Attribute]:
     return {
         "http.request.method": line.method,
         "url.path": line.path,
@@ -142,11 +136,11 @@ def _attributes(line: SpanLine, identity: EdgeIdentity) -> dict[str, str | int]:
         **_held_attributes(line),
         **_tenant_attributes(line),
         **_model_attributes(line),
-        **_replica_attributes(line),
+        **_replica_attributes(line, front_end),
     }
 
 
-def _held_attributes(line: SpanLine) -> dict[str, str | int]:
+def _held_attributes(line: SpanLine) -> dict[str, Attribute]:
     held_ms = _held_ms(line)
     return {"sluice.held_ms": held_ms} if held_ms else {}
 
@@ -156,34 +150,44 @@ def _held_ms(line: SpanLine) -> int:
     return int(held) if held else 0
 
 
-def _tenant_attributes(line: SpanLine) -> dict[str, str | int]:
+def _tenant_attributes(line: SpanLine) -> dict[str, Attribute]:
     tenant = _known(line.tenant)
     return {"sluice.tenant": tenant} if tenant else {}
 
 
-def _model_attributes(line: SpanLine) -> dict[str, str | int]:
+def _model_attributes(line: SpanLine) -> dict[str, Attribute]:
     model = _known(line.model)
     operation = _OPERATIONS.get(line.path)
-    named = {"sluice.model": model, "gen_ai.request.model": model} if model else {}
-    return {**named, "gen_ai.operation.name": operation} if operation else {**named}
+    named: dict[str, Attribute] = {}
+    if model:
+        named = {"sluice.model": model, "gen_ai.request.model": model}
+    if operation:
+        named["gen_ai.operation.name"] = operation
+    return named
 
 
-def _replica_attributes(line: SpanLine) -> dict[str, str | int]:
+def _replica_attributes(line: SpanLine, front_end: str | None) -> dict[str, Attribute]:
     replica_id, dot, incarnation = line.server.rpartition(".")
     if not dot:
         return {}
-    return {
+    found: dict[str, Attribute] = {
         "sluice.replica_id": replica_id,
         "sluice.incarnation": incarnation,
-        "network.peer.address": line.server_ip,
-        "network.peer.port": int(line.server_port),
     }
+    if front_end is not None:
+        found["sluice.front_end"] = front_end
+    if line.server_port.isdecimal() and line.server_port != _NO_PORT:
+        found["network.peer.address"] = line.server_ip
+        found["network.peer.port"] = int(line.server_port)
+    else:
+        found["network.transport"] = "unix"
+    return found
 
 
-def _events(line: SpanLine) -> list[Event]:
+def _events(line: SpanLine) -> list[tuple[str, int]]:
     """One event at the end of each phase that was reached, in order."""
     at_us = line.started_us + _held_ms(line) * 1000
-    events = [Event("held", timestamp=at_us * 1000)] if _held_ms(line) else []
+    events = [("held", at_us * 1000)] if _held_ms(line) else []
     for name, passed_ms in (
         ("queued", line.queue_ms),
         ("connected", line.connect_ms),
@@ -192,7 +196,7 @@ def _events(line: SpanLine) -> list[Event]:
         if passed_ms < 0:
             break
         at_us += passed_ms * 1000
-        events.append(Event(name, timestamp=at_us * 1000))
+        events.append((name, at_us * 1000))
     return events
 
 

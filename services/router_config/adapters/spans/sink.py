@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
-from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+from opentelemetry.sdk.trace import TracerProvider
+
+from libs.telemetry.finished_span import FinishedSpan
+from libs.telemetry.tracing import ServiceTracerProvider
+from services.router_config.adapters.spans.codec import SCOPE, EdgeIdentity
+
+SpanSink = Callable[[Sequence[FinishedSpan]], None]
 
 
-def span_sink(provider: TracerProvider) -> Callable[[ReadableSpan], None]:
-    """Return what takes a span that was built elsewhere; it queues the span and returns at once.
-
-    The SDK has no public way to hand a finished span to a provider's processors.
-    """
-    return provider._active_span_processor.on_end  # noqa: SLF001 (see above)
+def span_sink(provider: TracerProvider, identity: EdgeIdentity) -> SpanSink | None:
+    """Return what exports the edge's spans; None where spans go nowhere."""
+    if not isinstance(provider, ServiceTracerProvider):
+        return None
+    return provider.recorder(SCOPE, sender=identity.resource())
