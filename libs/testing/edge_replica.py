@@ -26,6 +26,7 @@ from libs.testing.edge_world import EdgeWorld
 from libs.testing.eventually import eventually
 
 START_TIMEOUT_S: Final = 240.0
+JOIN_TIMEOUT_S: Final = 30.0
 _ROOT: Final = Path(__file__).resolve().parents[2]
 _STOP_S: Final = 20.0
 _LOOK_S: Final = 0.5
@@ -100,7 +101,7 @@ async def _until_served(world: EdgeWorld) -> None:
         said = await world.status()
         return said is not None and said.servers_ready > 0
 
-    await eventually(served, within_s=START_TIMEOUT_S, what="the replica at the edge")
+    await eventually(served, within_s=JOIN_TIMEOUT_S, what="the replica at the edge")
 
 
 async def _end(started: Process) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 from dataclasses import dataclass
 
 from rich.console import Console
@@ -23,8 +24,12 @@ def disconnect_command(plan: DisconnectPlan, view: DisconnectView) -> None:
     """Measure and show.
 
     Raises:
-        PeerUnreachableError: a stream ended by itself, or the engine never stopped.
+        PeerUnreachableError: a replica did not start, a stream ended by itself, or the engine never
+            stopped.
+        UsageError: a replica serves through another front end than it was asked for.
     """
+    # A replica has a session of its own, so ending this program must end it as Ctrl-C does.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     with view.err.status("starting") as status:
         reports = measure_disconnects(plan, status.update)
     if view.as_json:
