@@ -59,7 +59,7 @@ KNOWN: Final = (
     Known(
         title="A null or another type where Python refuses it",
         kinds=_REFUSED_BY_PYTHON,
-        names=re.compile(r".* (\w+ null|\w+ as (null|an integer)|vllm_xargs of objects).*"),
+        names=re.compile(r"(chat|completion) (type .*|(\w+ null|vllm_xargs of objects).*)"),
     ),
     Known(
         title="Another JSON media type",
