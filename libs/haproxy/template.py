@@ -49,6 +49,8 @@ POOL_DEFAULTS: Final = """
 defaults pool from sluice
     # A request that finds no usable server waits for one; the limits are the script's.
     <hold_rule>
+    # Who answered; the Rust front end does not know its name.
+    http-response set-header x-sluice-replica %s unless { res.hdr(x-sluice-replica) -m found }
 """
 
 API: Final = r"""
@@ -93,9 +95,8 @@ frontend api from sluice
 
     # vLLM trusts these headers: an id could repeat another request's, a priority is a tenant's,
     # and the edge chooses the replica. `x-session-id` leaves when it has chosen.
-    http-request del-header x-request-id
-    http-request del-header x-vllm-priority
     http-request del-header x-data-parallel-rank
+    http-request del-header endpoint-load-metrics-format
 
     # Trace context: a client's valid one goes on, else one begins; the span id is HAProxy's own.
     # Who is not traced costs little here, and the replica is told not to trace either.
@@ -120,9 +121,11 @@ frontend api from sluice
     http-request set-var(txn.started_us) date(0,us) if traced
     http-request set-header traceparent
         00-%[var(txn.trace_id)]-%[var(txn.span_id)]-%[var(txn.flags)] if traced
-    # vLLM makes its own ids of this one, so its engine core knows which requests are traced.
+    # vLLM makes its own ids of this one, so its engine core knows which requests are traced. Every
+    # request has one: without it vLLM takes the body's `request_id`, which could forge a trace.
     http-request set-var-fmt(txn.engine_id) %[var(txn.trace_id)]-%[var(txn.span_id)]-01 if traced
-    http-request set-header x-request-id %[var(txn.engine_id)] if traced
+    http-request set-var-fmt(txn.engine_id) %[date(0,us),hex]-%[rand,hex] unless traced
+    http-request set-header x-request-id %[var(txn.engine_id)]
     http-request set-var(txn.request_id) var(txn.engine_id) unless identified
     http-request set-log-level info if traced
     http-after-response set-header x-sluice-trace-id %[var(txn.trace_id)]
@@ -139,8 +142,10 @@ frontend api from sluice
         { sc_gpc0_rate(1),sub(txn.rate_max) ge 0 }
     http-request sc-inc-gpc0(1)
     http-request set-priority-class var(txn.grant),field(4,:),add(0)
+    # Said on every request: without the header vLLM takes the body's `priority`.
     http-request set-header x-vllm-priority %[var(txn.grant),field(4,:),add(0)]
         if { var(txn.tenant) -m found }
+    http-request set-header x-vllm-priority 0 unless { var(txn.tenant) -m found }
 
     # Limits: a chunked body has no length that could be checked.
     http-request set-var(txn.size) req.body_size

@@ -61,21 +61,27 @@ async def ask(
 async def test_a_replica_sees_no_client_s_id_priority_rank_or_session(
     http: httpx.AsyncClient, replica: FakeReplica
 ) -> None:
-    """An id would become the engine's, a priority would pass others, a rank choose a replica."""
-    names = ("X-Request-Id", "X-Vllm-Priority", "X-data-parallel-rank", "X-Session-ID")
+    """An id would become the engine's, a priority would pass others, a rank choose a replica.
 
-    answer = await ask(http, dict.fromkeys(names, "1"))
+    The edge says id and priority itself: where they are missing vLLM takes the body's.
+    """
+    gone = ("X-data-parallel-rank", "X-Session-ID", "endpoint-load-metrics-format")
+    replaced = ("X-Request-Id", "X-Vllm-Priority")
+
+    answer = await ask(http, dict.fromkeys((*gone, *replaced), "1"))
 
     assert answer.status_code == 200
     seen = replica.seen[-1].headers
-    assert not {name.lower() for name in names} & seen.keys()
+    assert not {name.lower() for name in gone} & seen.keys()
+    assert EDGE_ID.fullmatch(seen["x-request-id"])
+    assert seen["x-vllm-priority"] == "0"
     assert "x-sluice-model" in seen
 
 
 async def test_a_traced_request_gives_the_engine_its_trace_and_span(
     http: httpx.AsyncClient, replica: FakeReplica
 ) -> None:
-    """The id holds what `traceparent` says; an untraced request has none."""
+    """The id holds what `traceparent` says; that of an untraced request looks like no trace."""
     await ask(http, TRACED | {"x-request-id": "mine"})
     await ask(http, {"x-request-id": "mine"})
 
@@ -83,7 +89,7 @@ async def test_a_traced_request_gives_the_engine_its_trace_and_span(
     _, trace_id, span_id, _ = traced["traceparent"].split("-")
     assert traced["x-request-id"] == f"{TRACE}-{span_id}-01"
     assert trace_id == TRACE
-    assert "x-request-id" not in untraced
+    assert EDGE_ID.fullmatch(untraced["x-request-id"])
 
 
 @pytest.mark.parametrize("method", ["GET", "POST"])
@@ -123,15 +129,15 @@ async def test_without_an_id_the_edge_gives_its_own(http: httpx.AsyncClient) -> 
     assert EDGE_ID.fullmatch(refused.headers["x-request-id"])
 
 
-@pytest.mark.parametrize(("key", "priority"), [("sk-gold", "-5"), ("sk-lead", "7"), (None, None)])
+@pytest.mark.parametrize(("key", "priority"), [("sk-gold", "-5"), ("sk-lead", "7"), (None, "0")])
 async def test_a_request_has_its_tenant_s_priority(
     edge: RealHaproxy,
     http: httpx.AsyncClient,
     replica: FakeReplica,
     key: str | None,
-    priority: str | None,
+    priority: str,
 ) -> None:
-    """Lower is sooner for HAProxy and for vLLM; without a tenant there is none."""
+    """Lower is sooner for HAProxy and for vLLM; without a tenant it is 0."""
     headers = {"x-vllm-priority": "-100"} | ({"authorization": f"Bearer {key}"} if key else {})
 
     async with real_body_reader(edge.config):
@@ -154,3 +160,11 @@ async def test_a_large_body_keeps_ids_and_session(
     assert answer.headers.get_list("x-request-id") == ["mine"]
     assert ENGINE_ID.fullmatch(seen["x-request-id"])
     assert "x-session-id" not in seen
+
+
+async def test_an_answer_says_which_server_gave_it(http: httpx.AsyncClient) -> None:
+    """A front end that does not know its own name is named by the edge."""
+    answer = await ask(http)
+
+    assert answer.headers.get_list("x-sluice-replica")[0]
+    assert len(answer.headers.get_list("x-sluice-replica")) == 1
