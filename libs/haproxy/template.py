@@ -320,6 +320,7 @@ LOG_FORMAT: Final = (
     '"path":"%[var(txn.path),json(utf8s)]"',
     '"tenant":"%[var(txn.tenant),json(utf8s)]"',
     '"model":"%[var(txn.owner),json(utf8s)]"',
+    '"front_ends":"%[var(txn.front_ends)]"',
     '"pool":"%b"',
     '"server":"%s"',
     '"server_ip":"%si"',
@@ -329,7 +330,8 @@ LOG_FORMAT: Final = (
     '"queued_before":%bq}',
 )
 """One JSON object for each traced request; durations in ms, -1 for what was not
-reached. What a request was held for is part of `request_ms` too."""
+reached. What a request was held for is part of `request_ms` too. A Rust front end can only have
+served a request if `front_ends` is `split` and `pool` has no `-py` behind it."""
 
 
 def quoted(text: str) -> str:

@@ -167,4 +167,5 @@ async def test_a_server_in_the_configuration_may_be_on_a_unix_socket(folder: Pat
     said = json.loads(line)
     assert answer.status_code == 200
     assert (said["pool"], said["server"], said["request_id"]) == ("lc0", "r1.aa", "mine")
+    assert said["front_ends"] == "any"
     assert (said["server_ip"], said["server_port"]) == ("unix", "0")
