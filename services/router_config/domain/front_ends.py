@@ -130,7 +130,7 @@ def fronts(
     taken = {pools[rust.model] for rust in rusts if rust.takes_requests}
     open_pools = _open_pools(observed, pairs) - taken
     answered = {
-        model: _common(frozenset(found))
+        model: _shared(frozenset(found))
         for model, found in words.items()
         if pools[model] not in open_pools
     }
@@ -255,7 +255,7 @@ def with_front_ends(routes: Routes, answered: Answered) -> Routes:
 
 
 @lru_cache(maxsize=256)
-def _common(words: frozenset[frozenset[str]]) -> frozenset[str]:
+def _shared(words: frozenset[frozenset[str]]) -> frozenset[str]:
     """Return the names that all of some sets have, each time in the same object."""
     first, *others = words
     return first.intersection(*others) if others else first
