@@ -35,10 +35,10 @@ from services.router_config.adapters.haproxy.files import StateFiles
 from services.router_config.adapters.haproxy.program import HaproxyProgram, Launch
 from services.router_config.adapters.prometheus.server import MetricsServer
 from services.router_config.adapters.spans.codec import EdgeIdentity
+from services.router_config.adapters.spans.front_end_names import FrontEndNames
 from services.router_config.adapters.spans.receiver import SpanReceiver
 from services.router_config.adapters.spans.sink import span_sink
 from services.router_config.certificate import CertificateWatch
-from services.router_config.front_end_names import FrontEndNames
 from services.router_config.gauges import StandingCollector
 from services.router_config.metrics import MeteredEdge, Meters
 from services.router_config.outbox import Outbox

@@ -225,8 +225,6 @@ def _servers(
     present: Iterable[Member], pools: Mapping[ModelName, PoolName], sight: _Sight
 ) -> tuple[Server, ...]:
     numbers: dict[PoolName, set[int]] = {}
-    for seen in sight.observed.servers:
-        numbers.setdefault(main_of(seen.server.key.pool), set()).add(seen.server.number)
     servers: list[Server] = []
     for member in present:
         pool = pools.get(member.model)
@@ -234,10 +232,19 @@ def _servers(
             pair = sight.pairs.get((pool, member.name), _UNSEEN)
             number = pair.number
             if number is None:
+                numbers = numbers or _taken_numbers(sight.observed)
                 number = _free_number(member, numbers.setdefault(pool, set()))
                 numbers[pool].add(number)
             servers += _servers_of(member, pool, pair, number=number, sight=sight)
     return tuple(servers)
+
+
+def _taken_numbers(observed: Observed) -> dict[PoolName, set[int]]:
+    """Return the numbers that a pool and its twin have, by main pool."""
+    numbers: dict[PoolName, set[int]] = {}
+    for seen in observed.servers:
+        numbers.setdefault(main_of(seen.server.key.pool), set()).add(seen.server.number)
+    return numbers
 
 
 def _servers_of(

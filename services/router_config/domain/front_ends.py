@@ -130,7 +130,7 @@ def fronts(
     taken = {pools[rust.model] for rust in rusts if rust.takes_requests}
     open_pools = _open_pools(observed, pairs) - taken
     answered = {
-        model: frozenset[str].intersection(*found)
+        model: _shared(frozenset(found))
         for model, found in words.items()
         if pools[model] not in open_pools
     }
@@ -252,6 +252,13 @@ def with_front_ends(routes: Routes, answered: Answered) -> Routes:
                 at = Route(pool=route.pool, model=route.model, front_ends=front_ends)
                 by_route[at] = part
     return Routes(by_route)
+
+
+@lru_cache(maxsize=256)
+def _shared(words: frozenset[frozenset[str]]) -> frozenset[str]:
+    """Return the names that all of some sets have, each time in the same object."""
+    first, *others = words
+    return first.intersection(*others) if others else first
 
 
 @lru_cache(maxsize=256)

@@ -157,13 +157,24 @@ def _arrivals(
     wanted: Iterable[Server], seen: Mapping[ServerKey, ObservedServer]
 ) -> list[Join | Resume | Adjust]:
     actions: list[Join | Resume | Adjust] = []
-    for server in sorted(wanted, key=lambda server: _twins_first(server.key)):
+    differing = [server for server in wanted if not _is_served(server, seen.get(server.key))]
+    for server in sorted(differing, key=lambda server: _twins_first(server.key)):
         present = seen.get(server.key)
         if present is None:
             actions.append(Join(server=server))
         elif _stays(present, server):
             actions.extend(_corrections(server, present))
     return actions
+
+
+def _is_served(server: Server, present: ObservedServer | None) -> bool:
+    """Whether nothing is to be done, told at once for what is the very object that was seen."""
+    return (
+        present is not None
+        and present.server is server
+        and present.admin is Admin.READY
+        and present.checked
+    )
 
 
 def _corrections(server: Server, present: ObservedServer) -> list[Resume | Adjust]:

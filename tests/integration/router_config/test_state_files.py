@@ -108,6 +108,19 @@ def test_more_pools_are_appended_and_fewer_are_not_taken_away(tmp_path: Path) ->
     ]
 
 
+def test_pools_of_an_earlier_release_get_their_twins(tmp_path: Path) -> None:
+    """Nothing stands twice in the file: HAProxy would not start with it."""
+    StateFiles(tmp_path, pools_per_kind=2).prepare(a_config(tmp_path))
+    file = tmp_path / "pools.cfg"
+    pools = file.read_text().split("\n\n")
+    file.write_text("\n\n".join(pool for pool in pools if "-py " not in pool))
+
+    StateFiles(tmp_path, pools_per_kind=2).prepare(a_config(tmp_path))
+
+    headings = [line for line in file.read_text().splitlines() if line.startswith("backend ")]
+    assert len(headings) == len(set(headings)) == 8
+
+
 def test_what_stays_the_same_is_not_written_again(tmp_path: Path) -> None:
     """A look once a second must not wear a disk."""
     files = StateFiles(tmp_path, pools_per_kind=1)

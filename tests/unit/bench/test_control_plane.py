@@ -24,13 +24,13 @@ def test_the_models_share_exactly_as_many_names_as_asked_for() -> None:
     assert len(names) == len(set(names)) == 100
 
 
-def test_every_server_has_an_address_of_its_own_on_loopback() -> None:
-    """Two at one address would be one; the guest that joins later has one too."""
+def test_every_front_end_has_an_address_of_its_own_on_loopback() -> None:
+    """Two at one address would be one; the guest that joins later has two of its own too."""
     size = Size(servers=1000)
     leases = [size.lease(index, port=8000) for index in range(1001)]
 
-    addresses = {lease.address for lease in leases}
-    assert len(addresses) == 1001
+    addresses = {at for lease in leases for at in (lease.address, lease.python_address)}
+    assert len(addresses) == 2002
     assert {each.host for each in addresses if isinstance(each, Endpoint)} == set(size.hosts())
     assert all(host.startswith("127.") for host in size.hosts())
 

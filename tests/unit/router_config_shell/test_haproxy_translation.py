@@ -3,25 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
-from libs.contracts.lease import Endpoint
+from libs.contracts.lease import Endpoint, UnixEndpoint
+from libs.haproxy import config as ha_config
 from libs.haproxy.codec import render
 from libs.haproxy.commands import AdminState, DelMapEntry
-from libs.haproxy.config import Balance
+from libs.haproxy.config import Balance, render_pools
 from libs.haproxy.tables import ServerState, Stat
 from services.router_config.adapters.haproxy.codec import (
     listing_entries,
     observed_servers,
     pool_configs,
     pool_demand,
+    read_addresses,
     read_routes,
     route_edits,
     route_entries,
     server_commands,
 )
-from services.router_config.domain.model import Admin, Health, Observed, ObservedServer
+from services.router_config.domain import model
+from services.router_config.domain.model import (
+    Admin,
+    Health,
+    Observed,
+    ObservedServer,
+    PoolName,
+    ServerName,
+    twin_of,
+)
 from services.router_config.domain.plan import (
     Adjust,
     Drain,
@@ -176,3 +188,49 @@ def test_every_pool_is_declared_with_its_servers(seen: Seen) -> None:
         ("px1", Balance.PREFIX),
     ]
     assert [server.name for server in pools[0].servers] == ["r1.aa"]
+
+
+def test_unix_sockets_survive_their_way_through_the_pools_file(seen: Seen) -> None:
+    """HAProxy shows no path, so this file is what a restart knows them from."""
+    main = replace(seen().server, endpoint=UnixEndpoint(path="/run/r.sock"))
+    twin = replace(
+        main,
+        key=replace(main.key, pool=twin_of(main.key.pool)),
+        endpoint=UnixEndpoint(path="/run/p.sock"),
+    )
+    lost = replace(main, key=replace(main.key, name=ServerName("r2.aa")), endpoint=None)
+
+    text = render_pools(pool_configs([main, twin, lost], pools_per_kind=2))
+
+    assert read_addresses(text) == {main.key: main.endpoint, twin.key: twin.endpoint}
+    assert "r2.aa" not in text
+
+
+def test_a_server_on_a_unix_socket_is_known_by_its_name(seen: Seen) -> None:
+    """Its address is None where nothing tells it."""
+    there = replace(STATE, host=None, port=None)
+    path = UnixEndpoint(path="/run/r.sock")
+
+    (known,) = observed_servers([there], [STAT], {seen().server.key: path})
+    (unknown,) = observed_servers([there], [STAT], {})
+
+    assert (known.server.endpoint, unknown.server.endpoint) == (path, None)
+
+
+def test_a_value_without_front_ends_is_read_and_written_again() -> None:
+    """As maps of earlier releases have it; HAProxy takes it for `any` too."""
+    found = read_routes((("m", "lc0:m"), ("x", "lc0:m:any"), ("y", "lc0:m:python")))
+
+    assert found.foreign
+    assert {name: str(route.front_ends) for name, route in found.routes.items()} == {
+        "m": "any",
+        "x": "any",
+        "y": "python",
+    }
+
+
+def test_the_domain_and_haproxys_configuration_mean_the_same() -> None:
+    """The domain imports nothing of HAProxy, so both name these words."""
+    assert ha_config.TWIN_SUFFIX == model.TWIN_SUFFIX
+    assert [each.value for each in ha_config.FrontEnds] == [e.value for e in model.FrontEnds]
+    assert ha_config.twin_of("lc0") == twin_of(PoolName("lc0"))

@@ -231,19 +231,41 @@ def read_addresses(pools: str) -> dict[ServerKey, UnixEndpoint]:
     return found
 
 
+class ServerTables:
+    """Joins HAProxy's two tables of servers, and keeps what both rows tell as they did before."""
+
+    def __init__(self) -> None:
+        """Remember nothing."""
+        self._before: dict[tuple[int, int], _Joined] = {}
+
+    def join(
+        self, states: Iterable[ServerState], stats: Iterable[Stat], addresses: Addresses
+    ) -> tuple[ObservedServer, ...]:
+        """Join both tables; a server that only one of them has is left for the next look.
+
+        The edge's own backends, whose servers are fixed, are no pools.
+        """
+        counted = {(stat.pool, stat.server): stat for stat in stats if stat.server is not None}
+        joined: dict[tuple[int, int], _Joined] = {}
+        for state in states:
+            stat = counted.get((state.pool, state.name))
+            if stat is not None and _is_pool(state.pool):
+                rows = (id(state), id(stat))
+                before = self._before.get(rows)
+                joined[rows] = before or (state, stat, _observed(state, stat, addresses))
+        self._before = joined
+        return tuple([seen for _, _, seen in joined.values()])
+
+
+_Joined = tuple[ServerState, Stat, ObservedServer]
+"""A server with the rows that tell of it, which stay in memory as long as it is remembered."""
+
+
 def observed_servers(
     states: Iterable[ServerState], stats: Iterable[Stat], addresses: Addresses
 ) -> tuple[ObservedServer, ...]:
-    """Join both tables; a server that only one of them has is left for the next look.
-
-    The edge's own backends, whose servers are fixed, are no pools.
-    """
-    counted = {(stat.pool, stat.server): stat for stat in stats if stat.server is not None}
-    return tuple(
-        _observed(state, counted[state.pool, state.name], addresses)
-        for state in states
-        if (state.pool, state.name) in counted and _is_pool(state.pool)
-    )
+    """Join both tables once."""
+    return ServerTables().join(states, stats, addresses)
 
 
 @lru_cache(maxsize=8192)

@@ -24,7 +24,7 @@ from libs.haproxy.tables import (
     parse_stat,
 )
 from services.router_config.adapters.haproxy.codec import (
-    observed_servers,
+    ServerTables,
     pool_demand,
     server_commands,
     waiting_pools,
@@ -63,6 +63,7 @@ class HaproxyEdge:
         self._pools_per_kind = pools_per_kind
         self._maps = EdgeMaps(client, now=now)
         self._addresses = dict(addresses)
+        self._tables = ServerTables()
 
     async def observe(self) -> EdgeView:
         """Read the whole state; counters after states, so that an idle one was idle in its state.
@@ -77,7 +78,7 @@ class HaproxyEdge:
         await self._maps.read(parse_maps(shown[3]), pid=info.pid)
         routes, access = self._maps.routes, self._maps.access
         demand = pool_demand(stats, holds)
-        servers = observed_servers(states, stats, self._addresses)
+        servers = self._tables.join(states, stats, self._addresses)
         self._forget(servers)
         return EdgeView(
             observed=Observed(

@@ -1,0 +1,52 @@
+"""Metrics of a replica's front ends, as one exposition."""
+
+from __future__ import annotations
+
+from prometheus_client.parser import text_string_to_metric_families
+
+from libs.contracts.lease import FrontEnd
+from services.router_config.adapters.prometheus.replica_metrics import merge
+
+RUST = """\
+# HELP vllm:wait Wait.
+# TYPE vllm:wait histogram
+vllm:wait_bucket{le="1.0"} 1
+vllm:wait_bucket{le="+Inf"} 2
+vllm:wait_sum 3
+vllm:wait_count 2
+# TYPE up gauge
+up{} 1
+# EOF
+"""
+PYTHON = """\
+# HELP vllm:wait The wait.
+# TYPE vllm:wait histogram
+vllm:wait_bucket{le="+Inf",text="a } b"} 5
+vllm:wait_sum 6
+vllm:wait_count 5
+# TYPE only_here counter
+only_here_total 7
+"""
+
+
+def test_every_metric_is_told_once_with_the_samples_of_both() -> None:
+    """Prometheus refuses one that is described twice."""
+    merged = merge({FrontEnd.RUST: RUST, FrontEnd.PYTHON: PYTHON})
+
+    samples = {
+        (sample.name, sample.labels["front_end"], sample.labels.get("le", "")): sample.value
+        for family in text_string_to_metric_families(merged)
+        for sample in family.samples
+    }
+    assert samples == {
+        ("vllm:wait_bucket", "rust", "1.0"): 1,
+        ("vllm:wait_bucket", "rust", "+Inf"): 2,
+        ("vllm:wait_sum", "rust", ""): 3,
+        ("vllm:wait_count", "rust", ""): 2,
+        ("up", "rust", ""): 1,
+        ("vllm:wait_bucket", "python", "+Inf"): 5,
+        ("vllm:wait_sum", "python", ""): 6,
+        ("vllm:wait_count", "python", ""): 5,
+        ("only_here_total", "python", ""): 7,
+    }
+    assert merged.count("# TYPE vllm:wait ") == 1
