@@ -36,6 +36,19 @@ if len(sys.argv) > 4:
     os._exit(0)
 """
 
+FINISHED = """
+import os, sys
+from pathlib import Path
+from libs.telemetry.finished_span import FinishedSpan
+from libs.telemetry.tracing import configure_tracing
+
+provider = configure_tracing("svc", Path(sys.argv[1]), os.environ, ratio=0.0)
+record = provider.recorder("elsewhere")
+record([FinishedSpan(name="over", trace_id="a" * 32, span_id="b" * 16, parent_span_id="c" * 16,
+                     start_ns=1, end_ns=2, attributes={"tokens": 3})])
+provider.shutdown()
+"""
+
 
 def test_a_span_is_on_disk_within_a_second(tmp_path: Path) -> None:
     """Even of a process that dies without a goodbye afterwards."""
@@ -81,6 +94,28 @@ def test_with_an_endpoint_spans_go_to_the_collector(tmp_path: Path) -> None:
     assert read_spans(tmp_path) == []
 
 
+def test_spans_of_other_processes_are_written_whatever_the_ratio(tmp_path: Path) -> None:
+    """Whether a trace is kept was decided where it began."""
+    run_program(tmp_path, program=FINISHED)
+
+    (span,) = read_spans(tmp_path)
+
+    assert (span.name, span.service, span.scope) == ("over", "svc", "elsewhere")
+    assert (span.trace_id, span.parent_span_id) == ("a" * 32, "c" * 16)
+
+
+def test_spans_of_other_processes_go_to_the_collector_too(tmp_path: Path) -> None:
+    """With an endpoint, and no file."""
+    with collector() as (url, requests):
+        run_program(tmp_path, program=FINISHED, env={"OTEL_EXPORTER_OTLP_ENDPOINT": url})
+
+    (body,) = requests
+    found = ExportTraceServiceRequest.FromString(body).resource_spans[0].scope_spans[0]
+    assert (found.scope.name, found.spans[0].name) == ("elsewhere", "over")
+    assert found.spans[0].attributes[0].value.int_value == 3
+    assert read_spans(tmp_path) == []
+
+
 def test_a_full_file_is_set_aside_and_two_are_kept(tmp_path: Path) -> None:
     """Disk use is bounded; the newest spans are there."""
     exporter = FileSpanExporter(tmp_path, "svc", file_bytes_max=4_000)
@@ -114,12 +149,14 @@ def test_files_of_long_gone_processes_are_removed(tmp_path: Path) -> None:
     assert {"other-1.jsonl", f"svc-{FILES_PER_SERVICE_MAX + 9}.jsonl"} <= left
 
 
-def run_program(folder: Path, *arguments: str, env: dict[str, str] | None = None) -> str:
+def run_program(
+    folder: Path, *arguments: str, env: dict[str, str] | None = None, program: str = PROGRAM
+) -> str:
     """Run a process with its own tracing and return what it printed."""
     inherited = {name: text for name, text in os.environ.items() if not name.startswith("OTEL_")}
     inherited["PYTHONPATH"] = os.pathsep.join(path for path in sys.path if path)
     result = subprocess.run(
-        [sys.executable, "-c", PROGRAM, str(folder), *arguments],
+        [sys.executable, "-c", program, str(folder), *arguments],
         env=inherited | (env or {}),
         capture_output=True,
         text=True,

@@ -12,7 +12,7 @@ import random
 import socket
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
@@ -123,12 +123,18 @@ async def engine_reports(
         receiving = asyncio.create_task(  # tidy: allow orphan-task - ended below
             reports.receive(reports_socket)
         )
+        receiving.add_done_callback(_log_failure)
         try:
             yield reports
         finally:
             receiving.cancel()
-            with suppress(asyncio.CancelledError):
-                await receiving
+            await asyncio.wait([receiving])
+
+
+def _log_failure(receiving: asyncio.Task[None]) -> None:
+    """Say why no report is read any more; serving goes on, and the load becomes unknown."""
+    if not receiving.cancelled():
+        _log.error("engine_reports_ended", error=repr(receiving.exception()))
 
 
 @contextmanager
