@@ -121,7 +121,9 @@ async def test_every_request_is_recorded_whatever_else_arrives(folder: Path) -> 
     """More datagrams than the kernel queues, bad ones among them."""
     spans: list[FinishedSpan] = []
     async with engine_reports(folder, ENGINE, spans.extend) as reports:
-        await send(reports, *[requests(2), b"no report"] * 40, LOAD)
+        for _ in range(40):
+            await send(reports, requests(2), b"no report")
+        await send(reports, LOAD)
         await until_load(reports)
 
         async def recorded() -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from opentelemetry import trace
 from opentelemetry.sdk.trace import TracerProvider
 
-from libs.telemetry.context import extract, inject, only_trace_headers
+from libs.telemetry.context import extract, inject, only_trace_headers, request_id_of
 
 TRACEPARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
@@ -41,3 +41,15 @@ def test_other_headers_are_left_behind() -> None:
         "traceparent": TRACEPARENT
     }
     assert only_trace_headers(None) == {}
+
+
+def test_a_sampled_span_has_a_request_id_and_no_other_has() -> None:
+    """The engine core's plugin reports the requests whose id ends in -01."""
+    sampled, dropped = (
+        trace.get_current_span(extract({"traceparent": TRACEPARENT[:-1] + flag}))
+        for flag in ("1", "0")
+    )
+
+    assert request_id_of(sampled.get_span_context()) == TRACEPARENT.removeprefix("00-")
+    assert request_id_of(dropped.get_span_context()) is None
+    assert request_id_of(trace.INVALID_SPAN_CONTEXT) is None
