@@ -62,6 +62,14 @@ def test_every_method_that_is_watched_exists() -> None:
     assert missing_methods(EngineWatch(Failures()).hooks()) == []
 
 
+def test_an_event_has_the_parameters_that_the_watcher_has() -> None:
+    """Callers may name them."""
+    watched = inspect.signature(Request.record_event).parameters
+    watcher = inspect.signature(EngineWatch.event).parameters
+
+    assert [*watched][1:] == [*watcher][3:]
+
+
 def test_the_asynchronous_scheduler_inherits_what_is_watched() -> None:
     """It is the default on GPUs; vLLM turns it off on CPUs."""
     watched = [hook for hook in EngineWatch(Failures()).hooks() if hook.owner is Scheduler]

@@ -101,17 +101,17 @@ class EngineWatch:
         self,
         _result: None,
         request: Request,
-        kind: EngineCoreEventType,
-        at_s: float | None = None,
+        event_type: EngineCoreEventType,
+        timestamp: float | None = None,
     ) -> None:
         """See a request queued or scheduled; only the first time of each counts."""
-        name = kind.name
+        name = event_type.name
         if name == "QUEUED":
-            self._queued(request, at_s or time.monotonic())
+            self._queued(request, timestamp or time.monotonic())
         elif name == "SCHEDULED":
             marks = self._live.get(request.request_id)
             if marks is not None and marks.scheduled_s is None:
-                marks.scheduled_s = at_s or time.monotonic()
+                marks.scheduled_s = timestamp or time.monotonic()
                 marks.cached_tokens = request.prefill_stats.num_cached_tokens
 
     def first_token(self, _result: int, _cache: object, request: Request) -> None:
