@@ -91,8 +91,7 @@ def _nats(layout: Layout, base: Mapping[str, str], nats_server: str) -> Program:
     return Program(
         name=NATS,
         command=[nats_server, "-c", str(layout.nats_conf)],
-        # With more, each of the few messages a second wakes Go's other threads to look for work.
-        environment={**base, "GOMAXPROCS": "1"},
+        environment=base,
         directory=layout.var,
         log_file=layout.logs / "nats.log",
     )
