@@ -50,7 +50,7 @@ def _package_folders() -> tuple[Path, ...]:
 
 def _version(program: Path) -> str:
     try:
-        ran = subprocess.run(  # noqa: S603 - a program of the environment
+        ran = subprocess.run(
             [program, "--version"],
             capture_output=True,
             text=True,

@@ -20,7 +20,8 @@ PYTHON_ONLY = {"model": "m", "n": 2}
 async def server_by(world: EdgeWorld, body: dict[str, object]) -> str | None:
     """Ask, and return which front end answered."""
     found = await world.http.post("/v1/chat/completions", json=body)
-    return found.headers.get("x-sluice-replica")
+    server: str | None = found.headers.get("x-sluice-replica")
+    return server
 
 
 async def places(world: EdgeWorld) -> set[str]:

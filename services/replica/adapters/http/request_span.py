@@ -7,16 +7,9 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from types import TracebackType
 from typing import Any, Final, Self
 
-from opentelemetry.trace import (
-    Span,
-    SpanKind,
-    StatusCode,
-    Tracer,
-    format_span_id,
-    format_trace_id,
-)
+from opentelemetry.trace import Span, SpanKind, StatusCode, Tracer
 
-from libs.telemetry.context import TRACE_HEADERS, extract
+from libs.telemetry.context import TRACE_HEADERS, extract, request_id_of
 from services.replica.adapters.http.paths import operation_of
 
 SPAN_NAME: Final = "replica"
@@ -64,11 +57,10 @@ class RequestSpan:
 
         The engine core knows it by the request's id; nobody reads its trace headers.
         """
-        if not self._span.is_recording():
+        own_id = request_id_of(self._span.get_span_context())
+        if own_id is None or not self._span.is_recording():
             return scope
-        found = self._span.get_span_context()
-        text = f"{format_trace_id(found.trace_id)}-{format_span_id(found.span_id)}-01"
-        own = [(REQUEST_ID_HEADER, text.encode())]
+        own = [(REQUEST_ID_HEADER, own_id.encode())]
         kept = [pair for pair in scope["headers"] if pair[0] not in _REPLACED]
         return {**scope, "headers": [*kept, *own]}
 
