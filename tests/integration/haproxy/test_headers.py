@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 import re
+import socket
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
@@ -154,3 +157,47 @@ async def test_a_large_body_keeps_ids_and_session(
     assert answer.headers.get_list("x-request-id") == ["mine"]
     assert ENGINE_ID.fullmatch(seen["x-request-id"])
     assert "x-session-id" not in seen
+
+
+async def test_the_span_log_keeps_the_longest_plain_id(
+    folder: Path, http: httpx.AsyncClient
+) -> None:
+    """With a path and a model of any length the line stays within what HAProxy writes."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as listening:
+        listening.bind(str(folder / "span.sock"))
+        await ask(http, TRACED | {"x-request-id": "a" * 128})
+        async with asyncio.timeout(5):
+            line = await asyncio.get_running_loop().sock_recv(listening, 16_384)
+
+    assert len(line) < 1024
+    assert json.loads(line)["request_id"] == "a" * 128
+
+
+async def test_a_session_stays_on_one_server_although_no_replica_sees_it(
+    config: EdgeConfig, replica: FakeReplica, second: FakeReplica
+) -> None:
+    """Its value is the key of a prefix pool, whatever the prompts."""
+    servers = tuple(
+        ServerSpec(
+            name=f"{each.name}.aa", number=number, address=str(each.endpoint), weight=64, maxconn=8
+        )
+        for number, each in ((101, replica), (202, second))
+    )
+    pool = PoolConfig(name="px0", balance=Balance.PREFIX, servers=servers)
+    async with (
+        real_haproxy(config, (pool,), routes=(("m", "px0:m:any"),)),
+        httpx.AsyncClient(base_url=f"http://127.0.0.1:{config.port}") as http,
+    ):
+        sessions = [
+            {
+                (await ask(http, {"x-session-id": f"s{number}"}, text=f"{turn}")).headers[
+                    "x-sluice-replica"
+                ]
+                for turn in range(4)
+            }
+            for number in range(8)
+        ]
+
+    assert all(len(served_by) == 1 for served_by in sessions)
+    assert set.union(*sessions) == {"r1", "r2"}
+    assert not any("x-session-id" in seen.headers for seen in (*replica.seen, *second.seen))
