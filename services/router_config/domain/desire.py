@@ -16,7 +16,7 @@ from __future__ import annotations
 import hashlib
 import heapq
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import chain
@@ -88,7 +88,9 @@ def desire(
     pairs = pair_up(observed.servers)
     present = members(known, observed, pairs, grace_s=grace_s)
     kinds = _kinds(known, observed, present)
-    pools = _assign(kinds, observed, _pools_with_members(present, observed))
+    with_members = _pools_with_members(present, pairs)
+    used = frozenset(pool for pool, _ in pairs)
+    pools = _assign(kinds, observed, with_members, used=used)
     able = servable(known.models or (), present, observed.routes)
     naming = _naming(known, observed, pools, able)
     fronted = fronts(known, observed, pairs, present, pools)
@@ -169,13 +171,10 @@ def _pool_now(model: ModelName, observed: Observed) -> PoolName | None:
     return min(pools, default=None)
 
 
-def _pools_with_members(
-    present: Iterable[Member], observed: Observed
-) -> Mapping[ModelName, PoolName]:
+def _pools_with_members(present: Iterable[Member], pairs: Pairs) -> Mapping[ModelName, PoolName]:
     """Where a model's replicas are: what is left to know of its pool when its routes are lost."""
     models = {member.name: member.model for member in present}
-    keys = (seen.server.key for seen in observed.servers)
-    found = sorted((main_of(key.pool), models[key.name]) for key in keys if key.name in models)
+    found = sorted({(pool, models[name]) for pool, name in pairs if name in models})
     return {model: pool for pool, model in reversed(found)}
 
 
@@ -183,6 +182,8 @@ def _assign(
     kinds: Mapping[ModelName, PoolKind],
     observed: Observed,
     with_members: Mapping[ModelName, PoolName],
+    *,
+    used: Collection[PoolName],
 ) -> dict[ModelName, PoolName]:
     every = {kind: _pools(kind, observed.pools_per_kind) for kind in PoolKind}
     assigned: dict[ModelName, PoolName] = {}
@@ -195,11 +196,7 @@ def _assign(
         pool = with_members.get(model)
         if pool in every[kinds[model]] and pool not in routed | set(assigned.values()):
             assigned[model] = pool
-    taken = {
-        *routed,
-        *(main_of(seen.server.key.pool) for seen in observed.servers),
-        *assigned.values(),
-    }
+    taken = {*routed, *used, *assigned.values()}
     free = {kind: [pool for pool in every[kind] if pool not in taken] for kind in PoolKind}
     for model in sorted(kinds.keys() - assigned.keys()):
         if free[kinds[model]]:

@@ -17,7 +17,6 @@ from services.router_config.domain.model import (
     ObservedServer,
     PoolName,
     ServerName,
-    is_twin,
     main_of,
 )
 
@@ -74,12 +73,11 @@ def pair_up(servers: Iterable[ObservedServer]) -> Pairs:
     """Join the servers of main pools with those of their twins."""
     mains: dict[tuple[PoolName, ServerName], ObservedServer] = {}
     twins: dict[tuple[PoolName, ServerName], ObservedServer] = {}
+    main_pools: dict[PoolName, PoolName] = {}
     for seen in servers:
-        key = seen.server.key
-        if is_twin(key.pool):
-            twins[main_of(key.pool), key.name] = seen
-        else:
-            mains[key.pool, key.name] = seen
+        pool, name = seen.server.key.pool, seen.server.key.name
+        main = main_pools.get(pool) or main_pools.setdefault(pool, main_of(pool))
+        (mains if main == pool else twins)[main, name] = seen
     return {key: Pair(main=mains.get(key), twin=twins.get(key)) for key in {**mains, **twins}}
 
 
