@@ -40,12 +40,12 @@ class Replica:
 
     Attributes:
         totals_file: where its simulated device keeps its totals.
-        process: the replica's own process; its end is awaited by whoever ends it.
+        started: its operating system process.
     """
 
     lease: ReplicaLease
     totals_file: Path
-    process: Process
+    started: Process
 
     def made(self) -> int:
         """Return how many tokens its device has made so far."""
@@ -73,7 +73,7 @@ async def running_replica(world: EdgeWorld, spec: ModelSpec) -> AsyncIterator[Re
     try:
         lease = await _until_ready(world, started, log_file)
         await _until_served(world)
-        yield Replica(lease=lease, totals_file=totals_file, process=started)
+        yield Replica(lease=lease, totals_file=totals_file, started=started)
     finally:
         await _end(started)
 

@@ -97,7 +97,7 @@ def alive(pid: int) -> bool:
 
 def pid_of(replica: Replica, name: str) -> int:
     """Return the replica's descendant whose name begins so."""
-    (found,) = (pid for pid, comm in children(replica.process.pid).items() if comm.startswith(name))
+    (found,) = (pid for pid, comm in children(replica.started.pid).items() if comm.startswith(name))
     return found
 
 
@@ -128,7 +128,7 @@ async def test_both_front_ends_serve_and_drain_ends_no_stream_early(
     sockets = [socket_of(replica.lease.address), socket_of(replica.lease.python_address)]
     modes = [oct(path.stat().st_mode & 0o777) for path in sockets]
 
-    replica.process.terminate()
+    replica.started.terminate()
     found = {front_end: await task for front_end, task in streams.items()}
 
     assert replica.lease.front_end is FrontEnd.RUST
@@ -137,7 +137,7 @@ async def test_both_front_ends_serve_and_drain_ends_no_stream_early(
     assert {front_end: len(texts(each)) for front_end, each in found.items()} == dict.fromkeys(
         FrontEnd, TOKENS
     )
-    assert await asyncio.wait_for(replica.process.wait(), ENDED_WITHIN_S) == 0
+    assert await asyncio.wait_for(replica.started.wait(), ENDED_WITHIN_S) == 0
     assert not any(path.exists() for path in sockets)
 
 
@@ -153,7 +153,7 @@ async def test_streams_of_a_dead_engine_never_look_complete(
     assert not any(each.is_complete for each in found.values())
     assert all(each.has_error or each.is_broken for each in found.values())
     assert all(len(texts(each)) < TOKENS for each in found.values())
-    assert await asyncio.wait_for(replica.process.wait(), ENDED_WITHIN_S) == 1
+    assert await asyncio.wait_for(replica.started.wait(), ENDED_WITHIN_S) == 1
 
 
 async def test_a_replica_whose_rust_program_dies_fails_and_says_why(
@@ -161,12 +161,12 @@ async def test_a_replica_whose_rust_program_dies_fails_and_says_why(
 ) -> None:
     """Serve then replaces it; nothing of it is left running."""
     rust = pid_of(replica, "vllm-rs")
-    others = set(children(replica.process.pid)) - {rust}
+    others = set(children(replica.started.pid)) - {rust}
     streams = await both_streams(world)
 
     os.kill(rust, signal.SIGKILL)
     broken = await streams[FrontEnd.RUST]
-    code = await asyncio.wait_for(replica.process.wait(), ENDED_WITHIN_S)
+    code = await asyncio.wait_for(replica.started.wait(), ENDED_WITHIN_S)
     streams[FrontEnd.PYTHON].cancel()
     lease = await lease_of(world, replica)
 
@@ -182,10 +182,10 @@ async def test_nothing_outlives_a_replica_that_is_killed(
 ) -> None:
     """Neither the Rust program nor the engine core nor its workers, with a stream under way."""
     streams = await both_streams(world)
-    left = set(children(replica.process.pid))
+    left = set(children(replica.started.pid))
     assert len(left) >= 2
 
-    replica.process.kill()
+    replica.started.kill()
 
     await eventually_gone(left)
     found = [await task for task in streams.values()]
