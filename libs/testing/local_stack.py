@@ -55,6 +55,8 @@ class ReplicaJson(TypedDict):
     waiting: int | None
     kv_cache_usage_ratio: float | None
     adapters: list[str]
+    front_end: str
+    front_end_reason: str
 
 
 class AdapterJson(TypedDict):
@@ -71,6 +73,7 @@ class ModelJson(TypedDict):
 
     name: str
     aliases: list[str]
+    aliases_served_by_python: list[str]
     target: int | None
     ready: int
     held: int | None

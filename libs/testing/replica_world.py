@@ -17,7 +17,7 @@ from libs.bus.nats_bus import NatsBus, connect
 from libs.bus.permissions import CLI, REPLICA
 from libs.bus.ports import BucketView
 from libs.contracts.ids import ModelName
-from libs.contracts.lease import ReplicaLease, ReplicaState
+from libs.contracts.lease import FrontEnd, ReplicaLease, ReplicaState
 from libs.contracts.model_spec import EngineSpec, ModelSpec
 from libs.contracts.subjects import REPLICAS_BUCKET
 from libs.engine.default_model import make_ready
@@ -54,12 +54,15 @@ class ReplicaWorld:
             await self.leases.changed(timeout_s=min(left_s, 0.5))
         return time.monotonic() - began
 
-    def url(self) -> str:
-        """Return the address of the ready replica."""
+    def url(self, front_end: FrontEnd = FrontEnd.RUST) -> str:
+        """Return the address of the ready replica's front end; without Rust both are Python's."""
         lease = self.lease()
         assert lease is not None
-        assert lease.address is not None
-        return f"http://{lease.address}"
+        address = lease.address
+        if front_end is FrontEnd.PYTHON and lease.python_address is not None:
+            address = lease.python_address
+        assert address is not None
+        return f"http://{address}"
 
 
 def is_ready(lease: ReplicaLease | None) -> bool:

@@ -22,7 +22,7 @@ from openai.types.chat import ChatCompletionUserMessageParam
 from libs.bus.codec import encode
 from libs.contracts.events import ReplicaFailed, ReplicaJoined, ReplicaLeft
 from libs.contracts.ids import ModelName
-from libs.contracts.lease import ReplicaState
+from libs.contracts.lease import FrontEnd, ReplicaState
 from libs.contracts.model_spec import ModelSpec
 from libs.contracts.reports import LoadReport
 from libs.contracts.subjects import LOAD_SUBJECTS
@@ -91,7 +91,8 @@ async def test_a_body_that_names_another_model_than_the_router_read_is_refused(
     headers = {"content-type": "application/json", "x-sluice-model": "cheap"}
 
     async with httpx.AsyncClient() as client:
-        answer = await client.post(f"{world.url()}/v1/completions", content=body, headers=headers)
+        url = f"{world.url(FrontEnd.PYTHON)}/v1/completions"
+        answer = await client.post(url, content=body, headers=headers)
 
     assert answer.status_code == 400
     assert "two models" in answer.json()["error"]["message"]
@@ -102,7 +103,8 @@ async def test_the_open_endpoints_answer_and_name_the_replica(world: ReplicaWorl
     lease = world.lease()
     assert lease is not None
 
-    async with httpx.AsyncClient(base_url=world.url(), timeout=60) as client:
+    url = world.url(FrontEnd.PYTHON)
+    async with httpx.AsyncClient(base_url=url, timeout=60) as client:
         models = await client.get("/v1/models")
         tokens = await client.post("/tokenize", json={"model": MODEL, "prompt": "Hello"})
         text = await client.post(
@@ -125,8 +127,8 @@ async def test_the_open_endpoints_answer_and_name_the_replica(world: ReplicaWorl
     "path", ["/v1/load_lora_adapter", "/scale_elastic_ep", "/invocations", "/openapi.json", "/docs"]
 )
 async def test_administrative_paths_are_closed(world: ReplicaWorld, path: str) -> None:
-    """Whoever reaches the replica can infer and nothing else."""
-    async with httpx.AsyncClient(base_url=world.url()) as client:
+    """The Python front end has them; the edge closes them for both."""
+    async with httpx.AsyncClient(base_url=world.url(FrontEnd.PYTHON)) as client:
         answers = [await client.get(path), await client.post(path, json={})]
 
     assert [answer.status_code for answer in answers] == [404, 404]
@@ -151,20 +153,31 @@ async def test_the_load_report_follows_a_running_request(world: ReplicaWorld) ->
     assert reports[-1].waiting == 0
 
 
-async def test_one_traceparent_joins_the_replicas_span_and_the_engines(world: ReplicaWorld) -> None:
-    """The spans form one tree below the caller's, with today's attribute names."""
-    headers = {"traceparent": f"00-{TRACE_ID}-{PARENT_ID}-01", "x-sluice-model": MODEL}
+@pytest.mark.parametrize("front_end", FrontEnd)
+async def test_one_trace_joins_the_replicas_span_and_the_engines(
+    world: ReplicaWorld, front_end: FrontEnd
+) -> None:
+    """The spans form one tree below the edge's, with today's attribute names."""
+    trace_id = {FrontEnd.RUST: TRACE_ID, FrontEnd.PYTHON: TRACE_ID[::-1]}[front_end]
+    headers = {
+        "traceparent": f"00-{trace_id}-{PARENT_ID}-01",
+        "x-request-id": f"{trace_id}-{PARENT_ID}-01",
+        "x-sluice-model": MODEL,
+    }
 
-    async with httpx.AsyncClient(base_url=world.url(), timeout=60) as client:
+    async with httpx.AsyncClient(base_url=world.url(front_end), timeout=60) as client:
         await client.post(
             "/v1/completions",
             json={"model": MODEL, "prompt": "Hello", "max_tokens": 3, "ignore_eos": True},
             headers=headers,
         )
-    await asyncio.sleep(1.5)
+    await asyncio.sleep(3)
 
-    spans = {span.name: span for span in _spans(world, TRACE_ID)}
-    assert set(spans) == {"replica", "engine"}
+    spans = {span.name: span for span in _spans(world, trace_id)}
+    assert set(spans) == {"replica", "engine", "queue", "prefill", "decode"}
+    assert {spans[name].parent_id for name in ("queue", "prefill", "decode")} == {
+        spans["engine"].span_id
+    }
     assert spans["replica"].parent_id == PARENT_ID
     assert spans["engine"].parent_id == spans["replica"].span_id
     assert spans["engine"].attributes["gen_ai.usage.output_tokens"] == "3"
@@ -176,14 +189,17 @@ async def test_one_traceparent_joins_the_replicas_span_and_the_engines(world: Re
 async def test_a_request_that_is_not_sampled_leaves_no_span(world: ReplicaWorld) -> None:
     """The edge decides what is traced."""
     trace_id = "1" * 32
-    headers = {"traceparent": f"00-{trace_id}-{PARENT_ID}-00"}
+    headers = {"traceparent": f"00-{trace_id}-{PARENT_ID}-00", "x-request-id": "64f-2a"}
+    body = {"model": MODEL, "prompt": "Hello", "max_tokens": 1}
 
-    async with httpx.AsyncClient(base_url=world.url(), timeout=60) as client:
-        body = {"model": MODEL, "prompt": "Hello", "max_tokens": 1}
-        answer = await client.post("/v1/completions", json=body, headers=headers)
-    await asyncio.sleep(1.5)
+    async with httpx.AsyncClient(timeout=60) as client:
+        answers = [
+            await client.post(f"{world.url(front_end)}/v1/completions", json=body, headers=headers)
+            for front_end in FrontEnd
+        ]
+    await asyncio.sleep(3)
 
-    assert answer.status_code == 200
+    assert [answer.status_code for answer in answers] == [200] * 2
     assert not list(_spans(world, trace_id))
 
 
@@ -287,7 +303,7 @@ async def _until_deploy_failed(world: ReplicaWorld, application: str) -> None:
 
 
 async def _stream_length(world: ReplicaWorld) -> int:
-    """Stream a completion of 120 tokens and count its chunks."""
+    """Stream a completion of 120 tokens and count its pieces of text."""
     count = 0
     async with (
         httpx.AsyncClient(base_url=world.url(), timeout=120) as client,
@@ -295,7 +311,7 @@ async def _stream_length(world: ReplicaWorld) -> int:
     ):
         async for line in answer.aiter_lines():
             if line.startswith("data: {"):
-                count += len(json.loads(line[6:])["choices"])
+                count += sum(bool(each["text"]) for each in json.loads(line[6:])["choices"])
     return count
 
 

@@ -1,11 +1,13 @@
 """What a user does with a running stack."""
 
 import json
+from pathlib import Path
 
 import httpx
 import yaml
 
 from libs.testing.local_stack import LocalStack, wait_until
+from libs.testing.rust_program import needs_rust_program
 
 
 def test_status_as_json_has_the_agreed_keys(stack: LocalStack) -> None:
@@ -20,9 +22,22 @@ def test_status_as_json_has_the_agreed_keys(stack: LocalStack) -> None:
     assert (model["name"], model["target"], model["ready"]) == ("smollm2", 1, 1)
     assert model["replicas"][0].keys() >= {
         "id", "state", "address", "executor", "device", "running", "waiting",
-        "kv_cache_usage_ratio",
+        "kv_cache_usage_ratio", "front_end", "front_end_reason",
     }  # fmt: skip
     assert model["replicas"][0]["executor"] == "RayExecutorV2"
+
+
+@needs_rust_program()
+def test_a_replica_serves_through_rust_on_sockets_that_its_user_alone_can_open(
+    stack: LocalStack,
+) -> None:
+    """Nothing but the edge can talk to it, and it has no port."""
+    (replica,) = stack.replicas()
+    path = Path((replica["address"] or "").removeprefix("unix@"))
+
+    assert (replica["front_end"], replica["front_end_reason"]) == ("rust", "")
+    assert oct(path.stat().st_mode & 0o777) == "0o600"
+    assert oct(path.parent.stat().st_mode & 0o777) == "0o700"
 
 
 def test_load_reports_reach_the_status(stack: LocalStack) -> None:
@@ -60,6 +75,8 @@ def test_a_new_alias_is_served_without_reload_or_restart(stack: LocalStack) -> N
     wait_until(lambda: answers(stack, "other"), timeout_s=10, what="an answer to the new alias")
     assert stack.status()["haproxy"] == proxy
     assert [each["id"] for each in stack.ready()] == replicas
+    by_rust = stack.replicas()[0]["front_end"] == "rust"
+    assert stack.status()["models"][0]["aliases_served_by_python"] == ["other"] * by_rust
 
 
 def test_applying_the_same_file_again_changes_nothing(stack: LocalStack) -> None:
