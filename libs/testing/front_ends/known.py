@@ -62,6 +62,11 @@ KNOWN: Final = (
         names=re.compile(r"(chat|completion) (type .*|(\w+ null|vllm_xargs of objects).*)"),
     ),
     Known(
+        title="Structured output of a wrong type",
+        kinds=frozenset({Kind.STATUS}),
+        names=re.compile(r"(chat|completion) type structured_outputs as .*"),
+    ),
+    Known(
         title="Another JSON media type",
         kinds=_REFUSED_BY_PYTHON,
         names=re.compile(r"type 'application/problem\+json' .*"),

@@ -3,25 +3,33 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
-from functools import lru_cache
+from typing import Final
 
 from libs.haproxy.front_ends import FrontEndTable
 from libs.testing.front_ends.cases import Case
 from libs.testing.front_ends.compare import Answer, Difference
 
+_BODY_BYTES_MAX: Final = 20_000
+"""Larger bodies say nothing about single entries, and take long to look through for each."""
+
 
 def needs_python(table: FrontEndTable, case: Case) -> bool:
     """Tell whether the edge sends a case to the Python application."""
-    if case.method != "POST" or case.path.partition("?")[0] not in table.rust_paths:
-        return True
-    return _compiled(table.python_pattern).search(case.body) is not None
+    return python_test(table)(case)
 
 
-@lru_cache(maxsize=64)
-def _compiled(pattern: str) -> re.Pattern[bytes]:
-    return re.compile(pattern.encode())
+def python_test(table: FrontEndTable) -> Callable[[Case], bool]:
+    """Return `needs_python` for many cases: the table's pattern is made once."""
+    pattern = re.compile(table.python_pattern.encode())
+
+    def test(case: Case) -> bool:
+        if case.method != "POST" or case.path.partition("?")[0] not in table.rust_paths:
+            return True
+        return pattern.search(case.body) is not None
+
+    return test
 
 
 def movable(
@@ -32,32 +40,21 @@ def movable(
     An entry whose cases all agree "can move" to the Rust front end. An entry that no case needs is
     not among them: nothing is known about it.
     """
-    pairs = tuple(found)
-    return tuple(name for name, smaller in _without_one(table) if _all_agree(table, smaller, pairs))
+    singles = {name: python_test(single) for name, single in _singles(table)}
+    alone: dict[str, list[Difference | None]] = {}
+    for case, difference in found:
+        if case.path in table.rust_paths and len(case.body) <= _BODY_BYTES_MAX:
+            match [name for name, sends in singles.items() if sends(case)]:
+                case [name]:
+                    alone.setdefault(name, []).append(difference)
+    return tuple(sorted(name for name, differences in alone.items() if not any(differences)))
 
 
-def _without_one(table: FrontEndTable) -> Iterator[tuple[str, FrontEndTable]]:
-    for name in table.values:
-        yield name, replace(table, values=_without(table.values, name))
-    for name in table.beginnings:
-        yield name, replace(table, beginnings=_without(table.beginnings, name))
-
-
-def _without(members: Mapping[str, str], name: str) -> dict[str, str]:
-    return {other: shape for other, shape in members.items() if other != name}
-
-
-def _all_agree(
-    table: FrontEndTable,
-    smaller: FrontEndTable,
-    pairs: tuple[tuple[Case, Difference | None], ...],
-) -> bool:
-    moved = [
-        difference
-        for case, difference in pairs
-        if needs_python(table, case) and not needs_python(smaller, case)
-    ]
-    return bool(moved) and all(difference is None for difference in moved)
+def _singles(table: FrontEndTable) -> Iterator[tuple[str, FrontEndTable]]:
+    for name, shape in table.values.items():
+        yield name, replace(table, values={name: shape}, beginnings={})
+    for name, shape in table.beginnings.items():
+        yield name, replace(table, values={}, beginnings={name: shape})
 
 
 def movable_paths(

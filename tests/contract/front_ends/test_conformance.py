@@ -21,12 +21,13 @@ from libs.testing.front_ends.verdict import (
     fields_without_a_case,
     movable,
     movable_paths,
-    needs_python,
+    python_test,
 )
 from libs.testing.two_front_ends import FrontEnds
 
 CASES: Final = all_cases()
-SERVED_BY_RUST: Final = tuple(case.name for case in CASES if not needs_python(TABLE, case))
+NEEDS_PYTHON: Final = python_test(TABLE)
+SERVED_BY_RUST: Final = tuple(case.name for case in CASES if not NEEDS_PYTHON(case))
 
 
 @pytest.mark.parametrize("name", SERVED_BY_RUST)

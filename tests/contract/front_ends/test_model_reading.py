@@ -27,7 +27,7 @@ from libs.testing.fake_replica import FakeReplica, fake_replica
 from libs.testing.front_ends.asking import ask
 from libs.testing.front_ends.cases import COMPLETIONS, MODEL, Case
 from libs.testing.front_ends.compare import Answer
-from libs.testing.front_ends.verdict import needs_python
+from libs.testing.front_ends.verdict import python_test
 from libs.testing.real_haproxy import edge_config, real_haproxy, short_folder
 from libs.testing.two_front_ends import FrontEnds
 
@@ -136,6 +136,7 @@ def test_the_edge_and_the_rust_program_read_the_same_model(
 ) -> None:
     """Or one of them refuses the body."""
     compared: list[str] = []
+    needs_python = python_test(TABLE)
     with asyncio.Runner() as runner:
         stack = AsyncExitStack()
         replica, http = runner.run(edge_on(stack, folder))
@@ -153,7 +154,7 @@ def test_the_edge_and_the_rust_program_read_the_same_model(
             case = Case(name="a body", path=COMPLETIONS, body=body)
             seen = len(replica.seen)
             runner.run(http.post(case.path, content=body, headers=dict(case.headers)))
-            if len(replica.seen) == seen or needs_python(TABLE, case):
+            if len(replica.seen) == seen or needs_python(case):
                 return
             edges = replica.seen[-1].headers["x-sluice-model"]
 
