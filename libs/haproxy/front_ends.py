@@ -79,12 +79,14 @@ _NUMBERS: Final = (
     *("presence_penalty", "frequency_penalty", "repetition_penalty"),
 )
 _INTEGERS: Final = (
-    *("top_k", "max_tokens", "max_completion_tokens", "min_tokens", "seed", "top_logprobs"),
+    *("top_k", "max_tokens", "max_completion_tokens", "min_tokens", "seed"),
     *("truncate_prompt_tokens", "stream_interval"),
 )
 _BOOLEANS: Final = (
     *("ignore_eos", "skip_special_tokens", "include_stop_str_in_output"),
     *("include_usage", "continuous_usage_stats", "return_token_ids"),
+    *("return_tokens_as_token_ids", "add_special_tokens"),
+    *("include_reasoning", "parallel_tool_calls"),
 )
 
 TABLES: Final[Mapping[str, FrontEndTable]] = {
@@ -96,6 +98,7 @@ TABLES: Final[Mapping[str, FrontEndTable]] = {
             **dict.fromkeys(_INTEGERS, f"{INTEGER}|{NULL}"),
             **dict.fromkeys(_BOOLEANS, f"{BOOLEAN}|{NULL}"),
             "stream": BOOLEAN,
+            "watermarking": BOOLEAN,
             # Rust knows one choice only.
             "n": "1",
             "use_beam_search": f"false|{NULL}",
@@ -103,7 +106,7 @@ TABLES: Final[Mapping[str, FrontEndTable]] = {
             # Tokens inside a character have wrong bytes and offsets.
             "logprobs": "false",
             "prompt_logprobs": NULL,
-            "echo": f"false|{NULL}",
+            "echo": "false",
             # Without a parser an internal error; the calls of earlier turns are rendered otherwise.
             "tools": NULL,
             "tool_calls": rf"{NULL}|\[\s*\]",
@@ -122,6 +125,9 @@ TABLES: Final[Mapping[str, FrontEndTable]] = {
             "repetition_detection": NULL,
             "grammar": NOTHING,
             "cache_salt": NULL,
+            "media_io_kwargs": NULL,
+            "mm_processor_kwargs": NULL,
+            "prompt_embeds": NULL,
             "request_id": NOTHING,
             "priority": r"-?\d{1,9}",
         },
@@ -130,6 +136,8 @@ TABLES: Final[Mapping[str, FrontEndTable]] = {
             "content": rf'"[^"]|{NULL}',
             # A list of token ids, but not of texts or of lists.
             "prompt": r'"|\[\s*\d',
+            # Without a stream, empty options are refused.
+            "stream_options": rf'\{{\s*"|{NULL}',
             # Of a message; a property of a schema may have this name.
             "name": r"[\[{]",
         },
