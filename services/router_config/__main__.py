@@ -9,6 +9,7 @@ import asyncio
 import signal
 import sys
 
+import uvloop
 from pydantic import ValidationError
 
 from libs.errors import ControlPlaneError, UsageError
@@ -30,7 +31,8 @@ def main() -> int:
             return 0
         if sys.argv[1:] == ["reader"]:
             become_body_reader(settings)
-        asyncio.run(_run(settings))
+        # Half the cost of asyncio's own loop for each line of the span log.
+        uvloop.run(_run(settings))
     except UsageError as error:
         sys.stderr.write(f"router-config: {error}\n")
         return UsageError.exit_code
