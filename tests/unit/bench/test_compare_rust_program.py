@@ -35,6 +35,7 @@ def test_without_the_program_the_stack_is_refused_in_one_line(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Before anything is started."""
+    monkeypatch.setattr(rust_program, "version", lambda _: "0.32.0")
     monkeypatch.setattr(rust_program, "find_program", lambda _: Missing(reason="not installed"))
 
     with pytest.raises(UsageError, match="vllm-rust cannot be started: not installed"):
