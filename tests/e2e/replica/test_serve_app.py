@@ -344,7 +344,7 @@ def _spans(world: ReplicaWorld, trace_id: str) -> Iterator[_Span]:
                 parent_id=span["parentSpanId"],
                 attributes={
                     pair["key"]: str(next(iter(pair["value"].values())))
-                    for pair in span["attributes"]
+                    for pair in span.get("attributes", [])
                 },
             )
 
