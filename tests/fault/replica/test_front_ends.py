@@ -47,7 +47,7 @@ class Stream:
 
 
 async def stream(world: EdgeWorld, front_end: FrontEnd, first_token: asyncio.Event) -> Stream:
-    """Read a stream of TOKENS tokens to its end; `tools` is what only Python serves."""
+    """Read a stream of TOKENS tokens to its end."""
     events: list[str] = []
     with suppress(httpx.TransportError):
         async with world.http.stream(
@@ -64,15 +64,14 @@ async def stream(world: EdgeWorld, front_end: FrontEnd, first_token: asyncio.Eve
 
 
 def body(front_end: FrontEnd) -> dict[str, object]:
-    """Return a request that the table gives to a front end."""
-    for_python = {"logprobs": True} if front_end is FrontEnd.PYTHON else {}
+    """Return a request that the table gives to a front end: a message's name is Python's."""
+    for_python = {"name": "somebody"} if front_end is FrontEnd.PYTHON else {}
     return {
         "model": "sim",
-        "messages": [{"role": "user", "content": words(5)}],
+        "messages": [{"role": "user", "content": words(5), **for_python}],
         "max_tokens": TOKENS,
         "ignore_eos": True,
         "stream": True,
-        **for_python,
     }
 
 
@@ -132,6 +131,10 @@ async def test_both_front_ends_serve_and_drain_ends_no_stream_early(
     found = {front_end: await task for front_end, task in streams.items()}
 
     assert replica.lease.front_end is FrontEnd.RUST
+    assert {front_end: says_null_fields(each) for front_end, each in found.items()} == {
+        FrontEnd.RUST: False,
+        FrontEnd.PYTHON: True,
+    }
     assert modes == ["0o600", "0o600"]
     assert all(each.is_complete for each in found.values())
     assert {front_end: len(texts(each)) for front_end, each in found.items()} == dict.fromkeys(
@@ -234,6 +237,11 @@ def texts(found: Stream) -> list[str]:
     trees = [json.loads(event) for event in found.events if event.startswith('{"id"')]
     pieces = [tree["choices"][0]["delta"].get("content") for tree in trees if tree["choices"]]
     return [piece for piece in pieces if piece]
+
+
+def says_null_fields(found: Stream) -> bool:
+    """Tell the Python front end, which writes fields that are null, from the Rust one."""
+    return '"logprobs":null' in found.events[0]
 
 
 async def eventually_gone(pids: set[int]) -> None:
