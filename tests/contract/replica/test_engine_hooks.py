@@ -11,6 +11,8 @@ import sys
 import warnings
 from dataclasses import fields
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -120,6 +122,12 @@ def test_events_and_statuses_have_the_names_that_are_known() -> None:
     assert finished == set(REASONS)
 
 
+def idle_scheduler() -> Any:  # noqa: ANN401 - it stands for vLLM's Scheduler
+    """Return what the watch reads of a scheduler; its cache is vLLM's own type's."""
+    assert isinstance(KVCacheManager.usage, property)
+    return SimpleNamespace(kv_cache_manager=SimpleNamespace(usage=0.0))
+
+
 def test_a_watched_request_gives_a_record_without_a_failure(request_of_vllm: Request) -> None:
     """The watchers run over the release's own objects."""
     watch = EngineWatch(Failures())
@@ -130,7 +138,7 @@ def test_a_watched_request_gives_a_record_without_a_failure(request_of_vllm: Req
     watch.first_token(0, None, request_of_vllm)
     request_of_vllm.append_output_token_ids(7)
     request_of_vllm.status = RequestStatus.FINISHED_STOPPED
-    watch.ended(None, None, request_of_vllm)
+    watch.ended(None, idle_scheduler(), request_of_vllm)
     watch.step(SchedulerStats())
 
     (record,) = watch.pending

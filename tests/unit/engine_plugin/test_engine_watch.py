@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from enum import Enum, auto
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from sluice_vllm_plugin import engine_watch
 from sluice_vllm_plugin.engine_watch import FIRST_TOKENS_MAX, TEXT_CHARS_MAX, EngineWatch
 from sluice_vllm_plugin.hooks import Failures
 
+SCHEDULER: Any = SimpleNamespace(kv_cache_manager=SimpleNamespace(usage=0.125))
 TRACE = f"{'a' * 32}-{'b' * 16}-01"
 
 
@@ -67,7 +69,7 @@ def test_a_request_that_ran_has_all_its_times(watch: EngineWatch) -> None:
     watch.event(None, one, Kind.QUEUED, 1.0)
     watch.event(None, one, Kind.SCHEDULED, 2.0)
     watch.first_token(0, None, one)
-    watch.ended(None, None, one)
+    watch.ended(None, SCHEDULER, one)
 
     (record,) = watch.pending
 
@@ -81,7 +83,7 @@ def test_a_request_that_is_aborted_in_the_queue_is_kept_too(watch: EngineWatch) 
     """It has only the time at which it was queued."""
     one = request(status=SimpleNamespace(name="FINISHED_ABORTED"), num_output_tokens=0)
     watch.event(None, one, Kind.QUEUED)
-    watch.ended(None, None, one)
+    watch.ended(None, SCHEDULER, one)
 
     (record,) = watch.pending
 
@@ -97,7 +99,7 @@ def test_a_preempted_request_keeps_its_first_times(watch: EngineWatch) -> None:
     one.prefill_stats, one.num_preemptions = None, 1
     watch.event(None, one, Kind.PREEMPTED, 3.0)
     watch.event(None, one, Kind.SCHEDULED, 4.0)
-    watch.ended(None, None, one)
+    watch.ended(None, SCHEDULER, one)
 
     (record,) = watch.pending
 
@@ -118,7 +120,7 @@ def test_a_request_that_is_not_sampled_only_counts(watch: EngineWatch, request_i
     one = request(request_id)
     watch.event(None, one, Kind.QUEUED)
     watch.first_token(0, None, one)
-    watch.ended(None, None, one)
+    watch.ended(None, SCHEDULER, one)
     watch.step(stats())
 
     load = watch.load()
@@ -147,8 +149,8 @@ def test_a_request_that_leaves_twice_counts_once(watch: EngineWatch) -> None:
     """A second end is no end."""
     one = request()
     watch.event(None, one, Kind.QUEUED)
-    watch.ended(None, None, one)
-    watch.ended(None, None, one)
+    watch.ended(None, SCHEDULER, one)
+    watch.ended(None, SCHEDULER, one)
     watch.step(stats())
 
     assert watch.load()["generated_tokens"] == 5
@@ -164,7 +166,7 @@ def test_what_is_kept_is_bounded_and_the_rest_is_counted(
         one = request(f"cmpl-{TRACE}-{number:08x}")
         watch.event(None, one, Kind.QUEUED)
         watch.first_token(0, None, one)
-        watch.ended(None, None, one)
+        watch.ended(None, SCHEDULER, one)
 
     load = watch.load()
 
@@ -179,3 +181,19 @@ def test_an_engine_without_statistics_changes_nothing(watch: EngineWatch) -> Non
     watch.step(None)
 
     assert watch.load()["running"] == 0
+
+
+def test_the_abort_of_the_last_request_leaves_an_idle_engine(watch: EngineWatch) -> None:
+    """No step follows that could say so, and an idle replica must not look busy."""
+    one, other = request("one"), request("other")
+    for each in (one, other):
+        watch.event(None, each, Kind.QUEUED, 1.0)
+    watch.step(stats(running=2))
+    watch.ended(None, SCHEDULER, one)
+    between = watch.load()
+    watch.ended(None, SCHEDULER, other)
+    after = watch.load()
+
+    assert (between["running"], between["waiting"]) == (2, 3)
+    assert (after["running"], after["waiting"], after["kv_cache_usage_ratio"]) == (0, 0, 0.125)
+    assert after["generated_tokens"] == 10

@@ -19,6 +19,7 @@ from sluice_vllm_plugin.hooks import Failures, Hook
 
 if TYPE_CHECKING:
     from vllm.sampling_params import SamplingParams
+    from vllm.v1.core.sched.scheduler import Scheduler
     from vllm.v1.engine import EngineCoreEventType
     from vllm.v1.metrics.stats import SchedulerStats
     from vllm.v1.request import Request
@@ -123,13 +124,15 @@ class EngineWatch:
             marks.first_token_s = time.monotonic()
 
     def ended(
-        self, _result: object, _scheduler: object, request: Request, *_: object, **__: object
+        self, _result: object, scheduler: Scheduler, request: Request, *_: object, **__: object
     ) -> None:
         """See a request leave the scheduler, finished or aborted."""
         marks = self._live.pop(request.request_id, None)
         if marks is None:
             return
         self._ended_tokens += request.num_output_tokens
+        if not self._live:
+            self._became_idle(scheduler)
         if len(request.request_id) > TEXT_CHARS_MAX or not _SAMPLED.search(request.request_id):
             return
         if len(self.pending) >= PENDING_REQUESTS_MAX:
@@ -166,6 +169,12 @@ class EngineWatch:
             "dropped_count": self.dropped_count,
             "failed_count": self._failures.count,
         }
+
+    def _became_idle(self, scheduler: Scheduler) -> None:
+        """Note that nothing runs: no step follows the abort of the last request to say so."""
+        self._running = self._waiting = 0
+        self._kv_cache_usage_ratio = scheduler.kv_cache_manager.usage
+        self._generated_tokens = self._ended_tokens
 
     def _queued(self, request: Request, at_s: float) -> None:
         if request.request_id not in self._live and len(self._live) < LIVE_REQUESTS_MAX:
