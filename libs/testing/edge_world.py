@@ -124,7 +124,7 @@ class EdgeWorld:
         return await self._stack.enter_async_context(fake_replica(name, script))
 
     async def front_ends(self, name: str, script: Script | None = None) -> FrontEndPair:
-        """Run the two front ends of a replica that nobody knows yet, on unix sockets."""
+        """Run both front ends of a replica on unix sockets; it has no lease yet."""
         rust = fake_replica(f"{name}-rust", script, path=self.folder / f"{name}.r.sock")
         python = fake_replica(f"{name}-python", script, path=self.folder / f"{name}.p.sock")
         return FrontEndPair(

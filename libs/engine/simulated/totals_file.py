@@ -1,7 +1,7 @@
 """The simulated device's totals in a file, for a measurement that cannot ask the worker.
 
-A replica closes vLLM's `collective_rpc` to everybody, so a worker whose environment names a file
-keeps its totals there: one write of 32 bytes a step.
+A replica does not expose vLLM's `collective_rpc`. If the environment names a file, the worker
+writes its totals there instead: 32 bytes per step.
 """
 
 from __future__ import annotations

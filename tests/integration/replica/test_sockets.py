@@ -70,7 +70,7 @@ def test_sockets_of_the_dead_are_removed_and_those_of_the_living_stay() -> None:
 
 
 def test_the_folder_is_for_its_owner_alone() -> None:
-    """Whoever cannot enter the folder cannot connect."""
+    """Other users cannot connect, because they cannot enter the folder."""
     with short_folder() as folder:
         made = socket_folder(folder / "replicas")
 
@@ -84,7 +84,7 @@ def test_a_path_that_no_socket_can_have_is_refused_with_its_length() -> None:
 
 
 def test_a_port_is_known_before_it_listens() -> None:
-    """A starting replica has an address, and nobody reaches it."""
+    """A starting replica has an address that still refuses connections."""
     at = TcpSocket(listen_host="127.0.0.1", advertise_host="10.0.0.1")
     try:
         assert isinstance(at.address, Endpoint)

@@ -51,7 +51,7 @@ async def test_closing_asks_the_program_to_end_and_leaving_does_not() -> None:
 
 
 async def test_it_is_empty_when_both_front_ends_are() -> None:
-    """The program has ended, and the application answers nobody."""
+    """The program has ended, and the application has no request in flight."""
     python, program = HttpDoor(), FakeProgram()
     door = ReplicaDoor(python, program)
     with python.entered("m"):

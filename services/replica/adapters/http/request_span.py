@@ -55,7 +55,7 @@ class RequestSpan:
     def passed_on(self, scope: Scope) -> Scope:
         """Return the scope with this span as the parent of what comes after.
 
-        The engine core knows it by the request's id; nobody reads its trace headers.
+        The engine core reads the trace from the request's id, not from trace headers.
         """
         own_id = request_id_of(self._span.get_span_context())
         if own_id is None or not self._span.is_recording():
