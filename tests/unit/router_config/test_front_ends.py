@@ -1,7 +1,7 @@
 """What a request can meet, at every moment of any history of an edge.
 
-- A request that the Rust front end cannot answer never meets one, whatever HAProxy refuses, whoever
-  loses a lease, and however long the request waited in a pool.
+- A request that the Rust front end cannot answer never meets one: not when HAProxy refuses a
+  command, when a lease is lost, or after any wait in a pool.
 - A request that some staying replica could answer finds one after each step as well.
 - Everything settles; then names meet Rust front ends exactly where all of them know the name.
 """
