@@ -1,12 +1,13 @@
 """tidy's rules: each one on a piece of code that breaks it and on one that keeps it."""
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
 from tools.build.tidy import domain_rules, python_rules, text_rules, tree_rules
 from tools.build.tidy.complaint import BODY_LINES_MAX, Complaint
-from tools.build.tidy.tree import File
+from tools.build.tidy.tree import File, read
 
 Check = Callable[[File], Iterator[Complaint]]
 
@@ -158,3 +159,16 @@ def test_a_lock_names_no_place() -> None:
     lines = [complaint.line for complaint in tree_rules.check([lock])]
 
     assert lines == [3]
+
+
+def test_what_is_not_ours_is_not_read(tmp_path: Path) -> None:
+    """Caches and environments are not, nor the file with which git marks a worktree."""
+    (tmp_path / ".git").write_text("gitdir: elsewhere\n")
+    (tmp_path / ".gitignore").write_text("/var/\n")
+    for folder in ("libs", "var", ".venv"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "x.py").touch()
+
+    found = [file.path for file in read(tmp_path)]
+
+    assert found == [".gitignore", "libs/x.py"]

@@ -11,6 +11,8 @@ from pathlib import Path
 SKIPPED_FOLDERS = frozenset({"var", "__pycache__", "node_modules"})
 # Other hidden folders are caches, environments, and git's own.
 HIDDEN_BUT_OURS = frozenset({".ci"})
+# In a worktree of git's it is a file, which names the repository by its path on the machine.
+GIT_FILE = ".git"
 TEXT_SUFFIXES = frozenset(
     {"", ".py", ".md", ".bzl", ".bazel", ".sh", ".toml", ".ini", ".yaml", ".yml", ".cfg", ".lua",
      ".in", ".lock", ".json", ".conf", ".txt"}
@@ -68,7 +70,8 @@ def read(root: Path) -> list[File]:
 def _walk(root: Path) -> Iterator[Path]:
     for folder, folders, names in os.walk(root):
         folders[:] = [name for name in folders if _is_ours(name)]
-        yield from (Path(folder, name) for name in names if not Path(folder, name).is_symlink())
+        paths = (Path(folder, name) for name in names if name != GIT_FILE)
+        yield from (path for path in paths if not path.is_symlink())
 
 
 def _is_ours(folder: str) -> bool:
