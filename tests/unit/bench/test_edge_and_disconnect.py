@@ -89,3 +89,9 @@ def test_a_step_out_of_bounds_is_refused() -> None:
     """With the option's name."""
     with pytest.raises(UsageError, match="--step-ms"):
         DisconnectPlan(step_time_s=0.0001)
+
+
+@pytest.mark.parametrize("step_time_s", [0.001, 0.005, 0.2, 1.0])
+def test_the_time_between_two_tokens_does_not_count_as_stopped(step_time_s: float) -> None:
+    """A slow device is still for a whole step while it works."""
+    assert DisconnectPlan(step_time_s=step_time_s).still_s >= 2 * step_time_s

@@ -39,7 +39,8 @@ FRONT_ENDS: Final = tuple(FrontEnd)
 _STEP_S_MIN: Final = 0.001
 _CONTEXT_TOKENS: Final = 2048
 _TOKENS: Final = 1500
-_STILL_S: Final = 0.15
+_STILL_S_MIN: Final = 0.15
+_STILL_STEPS: Final = 4
 _LOOK_S: Final = 0.02
 _STOP_TIMEOUT_S: Final = 30.0
 _REPORT_S: Final = 10.0
@@ -67,6 +68,11 @@ class DisconnectPlan:
         """
         if not _STEP_S_MIN <= self.step_time_s <= 1:
             raise UsageError(f"--step-ms must be from 1 to 1000, not {self.step_time_s * 1000:g}")
+
+    @property
+    def still_s(self) -> float:
+        """Return how long the device makes no token once the engine has stopped."""
+        return max(_STILL_S_MIN, _STILL_STEPS * self.step_time_s)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -163,16 +169,17 @@ async def _trials(
     found: list[float] = []
     for number in range(plan.trials + 1):
         tell(f"client {number} of {plan.trials}" if number else "warming up")
-        extra = await leave(replica.made, port, read=5 + number % 20)
+        extra = await leave(replica.made, port, read=5 + number % 20, still_s=plan.still_s)
         if number:
             found.append(extra * plan.step_time_s * 1000)
     return tuple(found)
 
 
-async def leave(made: Callable[[], int], port: int, *, read: int) -> int:
+async def leave(made: Callable[[], int], port: int, *, read: int, still_s: float) -> int:
     """Read so many tokens of a stream and leave; return how many were made beyond them.
 
-    `made` tells how many tokens the device has made so far.
+    `made` tells how many tokens the device has made so far; without more for `still_s` the engine
+    has stopped.
 
     Raises:
         PeerUnreachableError: the stream stands still or ends early, or the engine goes on.
@@ -192,14 +199,14 @@ async def leave(made: Callable[[], int], port: int, *, read: int) -> int:
         raise PeerUnreachableError(peer="replica", cause="its stream stood still") from exc
     finally:
         writer.transport.abort()
-    return await _until_still(made) - before - received
+    return await _until_still(made, still_s) - before - received
 
 
-async def _until_still(made: Callable[[], int]) -> int:
+async def _until_still(made: Callable[[], int], still_s: float) -> int:
     """Return the tokens that the device has made once it makes no more."""
     loop = asyncio.get_running_loop()
     last, since_s, give_up_s = made(), loop.time(), loop.time() + _STOP_TIMEOUT_S
-    while loop.time() - since_s < _STILL_S:
+    while loop.time() - since_s < still_s:
         await asyncio.sleep(_LOOK_S)
         if (now := made()) != last:
             last, since_s = now, loop.time()
