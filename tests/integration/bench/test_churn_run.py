@@ -11,12 +11,16 @@ import sys
 from pathlib import Path
 
 from libs.testing.edge_world import edge_world
-from libs.testing.local_stack import ROOT, sluice
+from libs.testing.local_stack import ROOT, sluice, wait_until
+from libs.testing.ray_node import marked
 from libs.testing.records import a_model
 from tools.bench.churn.edges import Edge
 from tools.bench.churn.plan import ChurnPlan
 from tools.bench.churn.run import Standing, run_churn
 
+CLIENTS_PROGRAM = "tools.bench.load.worker"
+START_S = 60.0
+END_S = 60.0
 SMALL = ("--clients", "6", "--replicas", "2", "--pace-s", "0.3", "--output-tokens", "6", "--json")
 
 
@@ -52,21 +56,21 @@ async def test_joins_and_leaves_hurt_nobody_and_leave_nothing_behind() -> None:
 
 def test_ctrl_c_keeps_the_results_so_far(tmp_path: Path) -> None:
     """Exit code 130, JSON on standard output, and no process is left."""
-    environment = {**os.environ, "SLUICE_VAR": str(tmp_path / "var")}
+    var = tmp_path / "var"
     running = subprocess.Popen(
         [sys.executable, "-m", "tools.cli", "bench", "churn", "--cycles", "10000", *SMALL],
         cwd=ROOT,
-        env=environment,
+        env={**os.environ, "SLUICE_VAR": str(var)},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
     )
     try:
-        out, err = running.communicate(timeout=8)
-    except subprocess.TimeoutExpired:
+        wait_until(lambda: clients_run(var), timeout_s=START_S, what="clients that stream")
+    finally:
         os.killpg(running.pid, signal.SIGINT)
-        out, err = running.communicate(timeout=30)
+        out, err = running.communicate(timeout=END_S)
 
     found = json.loads(out)
     assert running.returncode == 130, err
@@ -74,6 +78,8 @@ def test_ctrl_c_keeps_the_results_so_far(tmp_path: Path) -> None:
     assert found["interrupted"]
     assert (found["failed"], found["truncated"], found["reloads"]) == (0, 0, 0)
     assert found["long_stream_whole"]
+    assert found["requests"] > 0
+    assert marked(f"SLUICE_VAR={var}") == set()
 
 
 def test_bad_input_is_one_line_and_exit_code_2(tmp_path: Path) -> None:
@@ -84,3 +90,9 @@ def test_bad_input_is_one_line_and_exit_code_2(tmp_path: Path) -> None:
     assert (none.code, away.code) == (2, 2)
     assert "--clients must be from 1" in none.err
     assert len(away.err.strip().splitlines()) == 1
+
+
+def clients_run(var: Path) -> bool:
+    """Tell whether the command with this state folder has started the program of its clients."""
+    commands = (Path(f"/proc/{pid}/cmdline") for pid in marked(f"SLUICE_VAR={var}"))
+    return any(CLIENTS_PROGRAM in path.read_text() for path in commands if path.exists())

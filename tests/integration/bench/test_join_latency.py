@@ -32,7 +32,7 @@ async def test_joins_are_measured_and_leave_nothing_behind() -> None:
 
     assert len(report.latencies_ms) == 5
     assert report.failed_requests == 0
-    assert 0 < report.p50_ms <= report.p99_ms <= report.max_ms < 2000
+    assert 0 < report.p50_ms <= report.p99_ms <= report.max_ms
     assert [each["id"] for each in listed["data"]] == ["resident"]
 
 
