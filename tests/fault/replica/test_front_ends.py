@@ -14,7 +14,8 @@ import httpx
 import pytest
 
 from libs.contracts.lease import Address, FrontEnd, ReplicaLease, ReplicaState, UnixEndpoint
-from libs.contracts.subjects import REPLICAS_BUCKET
+from libs.contracts.reports import LoadReport
+from libs.contracts.subjects import LOAD_SUBJECTS, REPLICAS_BUCKET
 from libs.testing.edge_replica import Replica
 from libs.testing.edge_world import EdgeWorld
 from libs.testing.eventually import eventually
@@ -24,7 +25,11 @@ from libs.testing.tiny_model import words
 pytestmark = needs_rust_program()
 
 TOKENS = 300
-ENDED_WITHIN_S = 15.0
+ENDLESS = 1900
+"""Tokens that take 19 s or more, far longer than a test needs to break them off."""
+
+LOADED_WITHIN_S = 60.0
+ENDED_WITHIN_S = 60.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,12 +51,14 @@ class Stream:
         return any("message" in event.get("error", {}) for event in found)
 
 
-async def stream(world: EdgeWorld, front_end: FrontEnd, first_token: asyncio.Event) -> Stream:
-    """Read a stream of TOKENS tokens to its end."""
+async def stream(
+    world: EdgeWorld, front_end: FrontEnd, first_token: asyncio.Event, *, tokens: int
+) -> Stream:
+    """Read a stream of so many tokens to its end."""
     events: list[str] = []
     with suppress(httpx.TransportError):
         async with world.http.stream(
-            "POST", "/v1/chat/completions", json=body(front_end)
+            "POST", "/v1/chat/completions", json=body(front_end, tokens)
         ) as answer:
             assert answer.status_code == httpx.codes.OK, await answer.aread()
             async for line in answer.aiter_lines():
@@ -63,13 +70,13 @@ async def stream(world: EdgeWorld, front_end: FrontEnd, first_token: asyncio.Eve
     return Stream(events=tuple(events), is_broken=True)
 
 
-def body(front_end: FrontEnd) -> dict[str, object]:
+def body(front_end: FrontEnd, tokens: int) -> dict[str, object]:
     """Return a request that the table gives to a front end: a message's name is Python's."""
     for_python = {"name": "somebody"} if front_end is FrontEnd.PYTHON else {}
     return {
         "model": "sim",
         "messages": [{"role": "user", "content": words(5), **for_python}],
-        "max_tokens": TOKENS,
+        "max_tokens": tokens,
         "ignore_eos": True,
         "stream": True,
     }
@@ -100,17 +107,29 @@ def pid_of(replica: Replica, name: str) -> int:
     return found
 
 
-async def both_streams(world: EdgeWorld) -> dict[FrontEnd, asyncio.Task[Stream]]:
+async def both_streams(
+    world: EdgeWorld, *, tokens: int = ENDLESS
+) -> dict[FrontEnd, asyncio.Task[Stream]]:
     """Begin a stream on each front end, and return when both have their first tokens."""
-    tokens = {front_end: asyncio.Event() for front_end in FrontEnd}
+    begun = {front_end: asyncio.Event() for front_end in FrontEnd}
     tasks = {
-        front_end: asyncio.create_task(stream(world, front_end, tokens[front_end]))
+        front_end: asyncio.create_task(stream(world, front_end, begun[front_end], tokens=tokens))
         for front_end in FrontEnd
     }
-    async with asyncio.timeout(30):
-        for event in tokens.values():
+    async with asyncio.timeout(LOADED_WITHIN_S):
+        for event in begun.values():
             await event.wait()
     return tasks
+
+
+async def until_load(world: EdgeWorld, *, running: int, waiting: int) -> None:
+    """Wait until the replica reports so many requests in its engine's batch and queue."""
+    async with asyncio.timeout(LOADED_WITHIN_S), world.bus.reports(LOAD_SUBJECTS) as reports:
+        async for received in reports:
+            load = received.value
+            assert isinstance(load, LoadReport)
+            if (load.running, load.waiting) == (running, waiting):
+                return
 
 
 async def lease_of(world: EdgeWorld, replica: Replica) -> ReplicaLease | None:
@@ -123,7 +142,7 @@ async def test_both_front_ends_serve_and_drain_ends_no_stream_early(
     world: EdgeWorld, replica: Replica
 ) -> None:
     """Each stream runs to its end after the replica was asked to leave."""
-    streams = await both_streams(world)
+    streams = await both_streams(world, tokens=TOKENS)
     sockets = [socket_of(replica.lease.address), socket_of(replica.lease.python_address)]
     modes = [oct(path.stat().st_mode & 0o777) for path in sockets]
 
@@ -155,7 +174,7 @@ async def test_streams_of_a_dead_engine_never_look_complete(
 
     assert not any(each.is_complete for each in found.values())
     assert all(each.has_error or each.is_broken for each in found.values())
-    assert all(len(texts(each)) < TOKENS for each in found.values())
+    assert all(len(texts(each)) < ENDLESS for each in found.values())
     assert await asyncio.wait_for(replica.started.wait(), ENDED_WITHIN_S) == 1
 
 
@@ -197,15 +216,16 @@ async def test_nothing_outlives_a_replica_that_is_killed(
 
 @pytest.mark.parametrize("front_end", FrontEnd)
 async def test_a_higher_priority_overtakes_what_waits_in_a_full_engine(
-    replica: Replica, front_end: FrontEnd
+    world: EdgeWorld, replica: Replica, front_end: FrontEnd
 ) -> None:
     """Two run, two of low priority wait, and one of high priority that comes last runs next."""
     ended: list[str] = []
     at = replica.lease.address if front_end is FrontEnd.RUST else replica.lease.python_address
     transport = httpx.AsyncHTTPTransport(uds=str(socket_of(at)))
-    async with httpx.AsyncClient(
-        transport=transport, base_url="http://replica", timeout=60
-    ) as client:
+    async with (
+        httpx.AsyncClient(transport=transport, base_url="http://replica", timeout=60) as client,
+        asyncio.TaskGroup() as group,
+    ):
 
         async def ask(name: str, priority: int, tokens: int) -> None:
             asked = {"model": "sim", "prompt": words(5), "max_tokens": tokens, "ignore_eos": True}
@@ -214,16 +234,17 @@ async def test_a_higher_priority_overtakes_what_waits_in_a_full_engine(
             assert answer.is_success, answer.text
             ended.append(name)
 
-        async with asyncio.TaskGroup() as group:
-            for name in ("running", "running too"):
-                group.create_task(ask(name, 0, 150))
-            await asyncio.sleep(0.4)
-            for name in ("low", "low too"):
-                group.create_task(ask(name, 1, 100))
-            await asyncio.sleep(0.4)
-            group.create_task(ask("high", -1, 5))
+        first = [group.create_task(ask("first", 0, ENDLESS)) for _ in range(2)]
+        await until_load(world, running=2, waiting=0)
+        for _ in range(2):
+            group.create_task(ask("low", 1, 100))
+        await until_load(world, running=2, waiting=2)
+        group.create_task(ask("high", -1, 5))
+        await until_load(world, running=2, waiting=3)
+        for task in first:
+            task.cancel()
 
-    assert ended.index("high") < min(ended.index("low"), ended.index("low too"))
+    assert ended == ["high", "low", "low"]
 
 
 def socket_of(address: Address | None) -> Path:
