@@ -9,9 +9,6 @@ import asyncio
 import json
 import os
 import signal
-import time
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
@@ -26,6 +23,8 @@ from libs.contracts.lease import FrontEnd, ReplicaState
 from libs.contracts.model_spec import ModelSpec
 from libs.contracts.reports import LoadReport
 from libs.contracts.subjects import LOAD_SUBJECTS
+from libs.telemetry.otlp_json import Span, read_spans
+from libs.testing.eventually import eventually
 from libs.testing.ray_node import marked
 from libs.testing.replica_world import MODEL, ReplicaWorld, is_ready
 
@@ -35,6 +34,8 @@ QUESTION = ChatCompletionUserMessageParam(role="user", content="What is the capi
 LONG = {"model": MODEL, "prompt": "Once", "max_tokens": 120, "ignore_eos": True, "stream": True}
 TRACE_ID = "0af7651916cd43dd8448eb211c80319c"
 PARENT_ID = "b7ad6b7169203331"
+SPANS = {"replica", "engine", "queue", "prefill", "decode"}
+LEASE_EXPIRES_S = 5.0
 
 
 async def test_the_lease_says_ready_and_which_executor_runs(world: ReplicaWorld) -> None:
@@ -159,48 +160,35 @@ async def test_one_trace_joins_the_replicas_span_and_the_engines(
 ) -> None:
     """The spans form one tree below the edge's, with today's attribute names."""
     trace_id = {FrontEnd.RUST: TRACE_ID, FrontEnd.PYTHON: TRACE_ID[::-1]}[front_end]
-    headers = {
-        "traceparent": f"00-{trace_id}-{PARENT_ID}-01",
-        "x-request-id": f"{trace_id}-{PARENT_ID}-01",
-        "x-sluice-model": MODEL,
-    }
 
-    async with httpx.AsyncClient(base_url=world.url(front_end), timeout=60) as client:
-        await client.post(
-            "/v1/completions",
-            json={"model": MODEL, "prompt": "Hello", "max_tokens": 3, "ignore_eos": True},
-            headers=headers,
-        )
-    await asyncio.sleep(3)
+    await _complete(world, front_end, trace_id)
 
-    spans = {span.name: span for span in _spans(world, trace_id)}
-    assert set(spans) == {"replica", "engine", "queue", "prefill", "decode"}
-    assert {spans[name].parent_id for name in ("queue", "prefill", "decode")} == {
+    spans = await _until_traced(world, trace_id)
+    assert set(spans) == SPANS
+    assert {spans[name].parent_span_id for name in ("queue", "prefill", "decode")} == {
         spans["engine"].span_id
     }
-    assert spans["replica"].parent_id == PARENT_ID
-    assert spans["engine"].parent_id == spans["replica"].span_id
-    assert spans["engine"].attributes["gen_ai.usage.output_tokens"] == "3"
-    assert float(spans["engine"].attributes["gen_ai.latency.time_in_model_prefill"]) > 0
+    assert spans["replica"].parent_span_id == PARENT_ID
+    assert spans["engine"].parent_span_id == spans["replica"].span_id
+    assert spans["engine"].attributes["gen_ai.usage.output_tokens"] == 3
+    assert _number(spans["engine"], "gen_ai.latency.time_in_model_prefill") > 0
     assert spans["replica"].attributes["gen_ai.operation.name"] == "text_completion"
-    assert float(spans["replica"].attributes["gen_ai.response.time_to_first_chunk"]) > 0
+    assert _number(spans["replica"], "gen_ai.response.time_to_first_chunk") > 0
 
 
-async def test_a_request_that_is_not_sampled_leaves_no_span(world: ReplicaWorld) -> None:
-    """The edge decides what is traced."""
-    trace_id = "1" * 32
-    headers = {"traceparent": f"00-{trace_id}-{PARENT_ID}-00", "x-request-id": "64f-2a"}
-    body = {"model": MODEL, "prompt": "Hello", "max_tokens": 1}
+@pytest.mark.parametrize("front_end", FrontEnd)
+async def test_a_request_that_is_not_sampled_leaves_no_span(
+    world: ReplicaWorld, front_end: FrontEnd
+) -> None:
+    """The edge decides what is traced; the next request's spans would come after this one's."""
+    digit = {FrontEnd.RUST: "1", FrontEnd.PYTHON: "2"}[front_end]
+    left_out, traced = digit * 32, digit * 31 + "f"
 
-    async with httpx.AsyncClient(timeout=60) as client:
-        answers = [
-            await client.post(f"{world.url(front_end)}/v1/completions", json=body, headers=headers)
-            for front_end in FrontEnd
-        ]
-    await asyncio.sleep(3)
+    await _complete(world, front_end, left_out, sampled=False)
+    await _complete(world, front_end, traced)
+    await _until_traced(world, traced)
 
-    assert [answer.status_code for answer in answers] == [200] * 2
-    assert not list(_spans(world, trace_id))
+    assert _spans(world, left_out) == []
 
 
 async def test_requests_go_on_while_nats_is_dead_and_the_lease_returns_with_it(
@@ -215,7 +203,8 @@ async def test_requests_go_on_while_nats_is_dead_and_the_lease_returns_with_it(
         body = {"model": MODEL, "prompt": "Hello", "max_tokens": 1}
         answer = await client.post("/v1/completions", json=body)
     await world.nats.start()
-    await asyncio.sleep(7)
+    await asyncio.sleep(LEASE_EXPIRES_S)  # what was written before is gone by then
+    await world.until(is_ready, 60)
 
     after = world.lease()
     assert answer.status_code == 200
@@ -244,7 +233,7 @@ async def test_a_dead_worker_fails_the_replica_which_serve_replaces(world: Repli
     (worker,) = [pid for pid in _engine_pids(world) if "RayWorkerProc" in _title(pid)]
 
     os.kill(worker, signal.SIGKILL)
-    await world.until(lambda lease: lease is not None and lease.state is ReplicaState.FAILED, 30)
+    await world.until(lambda lease: lease is not None and lease.state is ReplicaState.FAILED, 60)
     failed = world.lease()
     await world.until(
         lambda lease: is_ready(lease) and lease is not None and lease.pid != first.pid, 180
@@ -259,8 +248,9 @@ async def test_a_dead_worker_fails_the_replica_which_serve_replaces(world: Repli
 async def test_a_replica_that_leaves_finishes_its_stream_first(world: ReplicaWorld) -> None:
     """Scaled to nothing: the running stream arrives whole, the lease goes, the fact is told."""
     seen: list[ReplicaState] = []
-    stream = asyncio.create_task(_stream_length(world))
-    await asyncio.sleep(1)
+    begun = asyncio.Event()
+    stream = asyncio.create_task(_stream_length(world, begun))
+    await asyncio.wait_for(begun.wait(), 60)
 
     await asyncio.to_thread(world.ray.scale, MODEL, "replica", 0)
     async with asyncio.timeout(60):
@@ -294,16 +284,47 @@ async def test_a_model_that_is_not_there_fails_its_application_in_one_line(
 
 
 async def _until_deploy_failed(world: ReplicaWorld, application: str) -> None:
-    deadline = time.monotonic() + 60
-    while (await asyncio.to_thread(world.ray.application, application)).get(
-        "status"
-    ) != "DEPLOY_FAILED":
-        assert time.monotonic() < deadline
-        await asyncio.sleep(0.5)
+    async def failed() -> bool:
+        found = await asyncio.to_thread(world.ray.application, application)
+        return found.get("status") == "DEPLOY_FAILED"
+
+    await eventually(failed, within_s=180, what="a failed application")
 
 
-async def _stream_length(world: ReplicaWorld) -> int:
-    """Stream a completion of 120 tokens and count its pieces of text."""
+async def _complete(
+    world: ReplicaWorld, front_end: FrontEnd, trace_id: str, *, sampled: bool = True
+) -> None:
+    """Complete a prompt with three tokens in a trace, as the edge would ask."""
+    headers = {
+        "traceparent": f"00-{trace_id}-{PARENT_ID}-{'01' if sampled else '00'}",
+        "x-request-id": f"{trace_id}-{PARENT_ID}-01" if sampled else "64f-2a",
+        "x-sluice-model": MODEL,
+    }
+    body = {"model": MODEL, "prompt": "Hello", "max_tokens": 3, "ignore_eos": True}
+    async with httpx.AsyncClient(base_url=world.url(front_end), timeout=60) as client:
+        answer = await client.post("/v1/completions", json=body, headers=headers)
+    assert answer.status_code == 200, answer.text
+
+
+async def _until_traced(world: ReplicaWorld, trace_id: str) -> dict[str, Span]:
+    """Wait for the spans of a trace, and return them by name."""
+
+    async def written() -> bool:
+        return {span.name for span in _spans(world, trace_id)} >= SPANS
+
+    await eventually(written, within_s=30, what="the trace's spans")
+    return {span.name: span for span in _spans(world, trace_id)}
+
+
+def _number(span: Span, attribute: str) -> float:
+    """Return an attribute that is a number."""
+    value = span.attributes[attribute]
+    assert isinstance(value, float)
+    return value
+
+
+async def _stream_length(world: ReplicaWorld, begun: asyncio.Event | None = None) -> int:
+    """Stream a completion of 120 tokens and count its pieces of text; tell the first one."""
     count = 0
     async with (
         httpx.AsyncClient(base_url=world.url(), timeout=120) as client,
@@ -312,41 +333,14 @@ async def _stream_length(world: ReplicaWorld) -> int:
         async for line in answer.aiter_lines():
             if line.startswith("data: {"):
                 count += sum(bool(each["text"]) for each in json.loads(line[6:])["choices"])
+                if begun is not None and count:
+                    begun.set()
     return count
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Span:
-    name: str
-    span_id: str
-    parent_id: str
-    attributes: dict[str, str]
-
-
-def _spans(world: ReplicaWorld, trace_id: str) -> Iterator[_Span]:
+def _spans(world: ReplicaWorld, trace_id: str) -> list[Span]:
     """Read the replica's spans of one trace."""
-    lines = [
-        json.loads(line)
-        for path in world.traces.glob("replica-*.jsonl")
-        for line in path.read_text().splitlines()
-    ]
-    scopes = [
-        scope
-        for line in lines
-        for resource in line["resourceSpans"]
-        for scope in resource["scopeSpans"]
-    ]
-    for span in (span for scope in scopes for span in scope["spans"]):
-        if span["traceId"] == trace_id:
-            yield _Span(
-                name=span["name"],
-                span_id=span["spanId"],
-                parent_id=span["parentSpanId"],
-                attributes={
-                    pair["key"]: str(next(iter(pair["value"].values())))
-                    for pair in span.get("attributes", [])
-                },
-            )
+    return [span for span in read_spans(world.traces) if span.trace_id == trace_id]
 
 
 def _engine_pids(world: ReplicaWorld) -> list[int]:
