@@ -127,7 +127,7 @@ def test_an_adapter_comes_changes_and_goes_while_its_model_serves(
         said = apply(sql=an_adapter("sql-1", 1)).out
         wait_until(lambda: text(stack, "sql") is not None, timeout_s=60, what="the adapter")
         first = text(stack, "sql")
-        listed = httpx.get(f"{stack.api_url}/v1/models", timeout=10).json()["data"]
+        listed = httpx.get(f"{stack.api_url}/v1/models", timeout=60).json()["data"]
         loaded, held = adapter(stack)["loaded"], stack.ready()[0]["adapters"]
         with asking(stack, "sql") as through_the_change:
             apply(sql=an_adapter("sql-2", 2))

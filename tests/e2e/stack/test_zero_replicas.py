@@ -22,7 +22,7 @@ def test_a_model_at_zero_answers_its_first_request(stack: LocalStack, models_fil
     """Applied while the stack is up, held while its replica starts, served by it."""
     declared = yaml.safe_load(models_file.read_text())["models"]
     apply(stack, [*declared, SLEEPER])
-    wait_until(lambda: sleeper(stack)["target"] == 0, timeout_s=15, what="a decision")
+    wait_until(lambda: sleeper(stack)["target"] == 0, timeout_s=60, what="a decision")
     asleep = sleeper(stack)
 
     body = {"model": "sleeper", "prompt": "Hello", "max_tokens": 4}

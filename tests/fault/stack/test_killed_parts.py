@@ -61,7 +61,6 @@ def test_a_bus_that_lost_everything_costs_no_request_and_apply_makes_it_again(
             kill(inside.pid_of(Part.NATS))
             shutil.rmtree(stack.var / "nats")
         wait_until(lambda: inside.pid_of(Part.NATS) is not None, timeout_s=BACK_S, what="NATS")
-        wait_until(lambda: inside.pid_of(Part.NATS) is not None, timeout_s=BACK_S, what="NATS")
         told = stack.sluice("status")
         began_at = time.time()
         done = stack.sluice("apply", str(stack.var / "models.yaml"))

@@ -13,6 +13,7 @@ import pytest
 from libs.contracts.ids import ModelName
 from libs.contracts.model_spec import Device, ModelSpec
 from libs.haproxy.config import Balance
+from libs.testing.eventually import eventually
 from libs.testing.fake_replica import FakeReplica, Script, fake_replica
 from libs.testing.local_stack import sluice
 from tools.bench.routing.fleet import Fleet, policy_edge
@@ -65,16 +66,26 @@ async def test_a_prefix_sends_equal_beginnings_to_one_replica(
 async def test_a_hot_prefix_is_shared_beyond_its_bound(replicas: list[FakeReplica]) -> None:
     """All at once with one beginning: one replica has at most its share times the bound."""
     for each in replicas:
-        each.script = Script(first_token_s=2.0)
+        each.script = Script(tokens=10_000, token_s=0.05)
     fleet = Fleet(spec=SPEC, urls=tuple(f"http://{each.endpoint}" for each in replicas))
     policy = Policy(name="hot", balance=Balance.PREFIX, bound_percent=200)
+
+    async def all_asked() -> bool:
+        return sum(len(each.seen) for each in replicas) == REQUESTS
+
     async with (
         policy_edge(fleet, policy) as url,
         httpx.AsyncClient(base_url=url, timeout=20) as http,
+        asyncio.TaskGroup() as group,
     ):
-        body = {"model": "m", "prompt": "the same"}
-        asked = [http.post("/v1/completions", json=body) for _ in range(REQUESTS)]
-        answers = await asyncio.gather(*asked)
+        body = {"model": "m", "prompt": "the same", "stream": True}
+        asked = [
+            group.create_task(http.post("/v1/completions", json=body)) for _ in range(REQUESTS)
+        ]
+        await eventually(all_asked, what="every request at a replica")
+        for each in replicas:
+            each.finishing = True
+    answers = [task.result() for task in asked]
 
     assert {answer.status_code for answer in answers} == {200}
     assert max(len(each.seen) for each in replicas) == 2 * REQUESTS // len(replicas)
