@@ -350,7 +350,7 @@ def routing(
 @app.command("control-plane")
 def control_plane(
     *,
-    servers: Annotated[int, typer.Option(help="Replicas, spread over the models.")] = 1000,
+    replicas: Annotated[int, typer.Option(help="Spread evenly over the models.")] = 1000,
     models: Annotated[int, typer.Option(help="Models, each in a pool of its own.")] = 64,
     names: Annotated[int, typer.Option(help="Models and aliases: entries of the map.")] = 100_000,
     rounds: Annotated[int, typer.Option(min=1, help="How often HAProxy is filled.")] = 5,
@@ -366,7 +366,7 @@ def control_plane(
     from tools.bench.control_plane.command import control_plane_command
     from tools.bench.control_plane.size import Size
 
-    size = Size(servers=servers, models=models, names=names)
+    size = Size(replicas=replicas, models=models, names=names)
     view = ControlPlaneView(out=out, err=err, as_json=as_json)
     raise typer.Exit(control_plane_command(size, view, rounds=rounds, changes=changes))
 

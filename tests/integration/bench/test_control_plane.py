@@ -11,7 +11,7 @@ async def test_every_step_is_measured_as_often_as_asked() -> None:
     """The run itself compares HAProxy with what it was given, and fails on a difference."""
     said: list[str] = []
 
-    result = await run(Size(servers=6, models=2, names=40), rounds=2, changes=2, tell=said.append)
+    result = await run(Size(replicas=6, models=2, names=40), rounds=2, changes=2, tell=said.append)
 
     runs = {step: found.runs for step, found in result.medians().items()}
     assert runs == dict.fromkeys(Step, 4) | {Step.FROM_NOTHING: 2, Step.NOTHING_TO_DO: 2}

@@ -17,7 +17,7 @@ def cost(wall_s: float) -> Cost:
 
 def test_the_models_share_exactly_as_many_names_as_asked_for() -> None:
     """A map entry for each: a model's own name or an alias, none of them twice."""
-    specs = Size(servers=10, models=3, names=100).specs()
+    specs = Size(replicas=10, models=3, names=100).specs()
 
     names = [name for spec in specs for name in (spec.name, *spec.aliases)]
     assert len(specs) == 3
@@ -26,7 +26,7 @@ def test_the_models_share_exactly_as_many_names_as_asked_for() -> None:
 
 def test_every_front_end_has_an_address_of_its_own_on_loopback() -> None:
     """Two at one address would be one; the guest that joins later has two of its own too."""
-    size = Size(servers=1000)
+    size = Size(replicas=1000)
     leases = [size.lease(index, port=8000) for index in range(1001)]
 
     addresses = {at for lease in leases for at in (lease.address, lease.python_address)}
@@ -36,12 +36,12 @@ def test_every_front_end_has_an_address_of_its_own_on_loopback() -> None:
 
 
 @pytest.mark.parametrize(
-    ("servers", "models", "names"), [(0, 1, 1), (5000, 1, 1), (1, 65, 100), (1, 2, 1)]
+    ("replicas", "models", "names"), [(0, 1, 1), (5000, 1, 1), (1, 65, 100), (1, 2, 1)]
 )
-def test_what_does_not_fit_is_refused(servers: int, models: int, names: int) -> None:
+def test_what_does_not_fit_is_refused(replicas: int, models: int, names: int) -> None:
     """64 pools of a kind, and no fewer names than models."""
     with pytest.raises(UsageError):
-        Size(servers=servers, models=models, names=names)
+        Size(replicas=replicas, models=models, names=names)
 
 
 def test_a_median_beyond_its_goal_is_missed_and_a_slow_run_alone_is_not() -> None:

@@ -59,7 +59,7 @@ def table_of(result: Result) -> Table:
     """Return the medians for a person."""
     size = result.size
     title = (
-        f"{size.servers} replicas ({size.haproxy_servers} servers), {size.models} models,"
+        f"{size.replicas} replicas ({size.servers} servers), {size.models} models,"
         f" {size.names} names: medians in ms"
     )
     table = Table(title=title, title_justify="left")

@@ -72,8 +72,8 @@ class Result:
     def to_json(self) -> dict[str, object]:
         """Return plain values."""
         return {
-            "replicas": self.size.servers,
-            "servers": self.size.haproxy_servers,
+            "replicas": self.size.replicas,
+            "servers": self.size.servers,
             "models": self.size.models,
             "names": self.size.names,
             "steps": {step.value: _plain(step, each) for step, each in self.medians().items()},

@@ -67,30 +67,30 @@ async def run(size: Size, *, rounds: int, changes: int, tell: Callable[[str], No
 
 async def _fill(size: Size, edge: EmptyEdge, *, port: int, costs: _Costs) -> None:
     specs = size.specs()
-    leases = [size.lease(index, port=port) for index in range(size.servers)]
+    leases = [size.lease(index, port=port) for index in range(size.replicas)]
     for at in range(0, len(specs), _WRITES_AT_ONCE):
         await asyncio.gather(*(_declare(edge, each) for each in specs[at : at + _WRITES_AT_ONCE]))
     for at in range(0, len(leases), _WRITES_AT_ONCE):
         await asyncio.gather(*(_say(edge, each) for each in leases[at : at + _WRITES_AT_ONCE]))
     await _until_known(
         edge,
-        lambda known: len(known.models or ()) == size.models and len(known.leases) == size.servers,
+        lambda known: len(known.models or ()) == size.models and len(known.leases) == size.replicas,
     )
     await costs.measure(Step.FROM_NOTHING, edge)
-    await _require(edge, servers=size.haproxy_servers, names=size.names)
+    await _require(edge, servers=size.servers, names=size.names)
     await costs.measure(Step.NOTHING_TO_DO, edge)
 
 
 async def _change(size: Size, edge: EmptyEdge, costs: _Costs, *, port: int, turn: int) -> None:
     """Let one replica join and leave, and one model have one more name and lose it again."""
-    guest = size.lease(size.servers, port=port, incarnation=turn + 1)
+    guest = size.lease(size.replicas, port=port, incarnation=turn + 1)
     async with _said(edge, guest):
         await costs.measure(Step.JOIN, edge)
-        await _require(edge, servers=size.haproxy_servers + 2, names=size.names)
+        await _require(edge, servers=size.servers + 2, names=size.names)
         await _say(edge, replace(guest, state=ReplicaState.DRAINING))
         await _until_known(edge, lambda known: _states(known, guest) == {ReplicaState.DRAINING})
         await costs.measure(Step.LEAVE, edge)
-    await _require(edge, servers=size.haproxy_servers, names=size.names)
+    await _require(edge, servers=size.servers, names=size.names)
     (first, *_) = size.specs()
     longer = replace(first, aliases=(*first.aliases, f"one-more-{turn}"))
     for spec, step, names in (
@@ -100,7 +100,7 @@ async def _change(size: Size, edge: EmptyEdge, costs: _Costs, *, port: int, turn
         await _declare(edge, spec)
         await _until_declared(edge, spec)
         await costs.measure(step, edge)
-        await _require(edge, servers=size.haproxy_servers, names=names)
+        await _require(edge, servers=size.servers, names=names)
 
 
 @asynccontextmanager

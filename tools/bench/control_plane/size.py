@@ -20,7 +20,7 @@ from libs.errors import UsageError
 MODELS_MAX: Final = 64
 """As many as HAProxy has pools of one kind."""
 
-SERVERS_MAX: Final = 4000
+REPLICAS_MAX: Final = 4000
 NAMES_MAX: Final = 200_000
 
 _FRONT_ENDS: Final = 2
@@ -34,12 +34,11 @@ class Size:
     """How much.
 
     Attributes:
-        servers: replicas, each with a Rust front end and a Python application, so HAProxy has a
-            server for either.
+        replicas: each has both front ends, so HAProxy has two servers for it.
         names: names that clients may send, the models' own among them: entries of the map.
     """
 
-    servers: int = 1000
+    replicas: int = 1000
     models: int = 64
     names: int = 100_000
 
@@ -50,7 +49,7 @@ class Size:
             UsageError: a number is out of its bounds.
         """
         _within("--models", self.models, 1, MODELS_MAX)
-        _within("--servers", self.servers, 1, SERVERS_MAX)
+        _within("--replicas", self.replicas, 1, REPLICAS_MAX)
         _within("--names", self.names, self.models, NAMES_MAX)
 
     def specs(self) -> tuple[ModelSpec, ...]:
@@ -69,13 +68,13 @@ class Size:
         return (model_of(index), *(f"alias-{number}" for number in aliases))
 
     @property
-    def haproxy_servers(self) -> int:
+    def servers(self) -> int:
         """Servers in main pools and their twins."""
-        return _FRONT_ENDS * self.servers
+        return _FRONT_ENDS * self.replicas
 
     def hosts(self) -> tuple[str, ...]:
         """Return every front end's address, and those of the replica that joins later."""
-        count = _FRONT_ENDS * (self.servers + 1)
+        count = _FRONT_ENDS * (self.replicas + 1)
         return tuple(str(_FIRST_HOST + index) for index in range(count))
 
     def lease(self, index: int, *, port: int, incarnation: int = 0) -> ReplicaLease:
