@@ -91,7 +91,8 @@ class Kind(StrEnum):
     SHAPE = "both refuse with the same status, in different shapes"
 
 
-MUST_BE_ROUTED: Final = frozenset({Kind.RUST_FAILS, Kind.MEANING, Kind.RUST_BREAKS})
+LOST_BY_A_CLIENT: Final = frozenset({Kind.RUST_FAILS, Kind.MEANING, Kind.RUST_BREAKS})
+"""What has to be routed to Python, but for requests that OpenAI's API or JSON's RFC forbids."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

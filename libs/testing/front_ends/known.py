@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from libs.testing.front_ends.compare import MUST_BE_ROUTED, Difference, Kind
+from libs.testing.front_ends.compare import Difference, Kind
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,8 +91,3 @@ def reason_of(name: str, difference: Difference) -> Known | None:
         ),
         None,
     )
-
-
-LOST_BY_A_CLIENT: Final = tuple(known for known in KNOWN if known.kinds & MUST_BE_ROUTED)
-"""What Python answers and Rust does not, although it is not routed: each has to be wrong JSON, or
-what the API's own specification forbids."""

@@ -15,13 +15,8 @@ _BODY_BYTES_MAX: Final = 20_000
 """Larger bodies say nothing about single entries, and take long to look through for each."""
 
 
-def needs_python(table: FrontEndTable, case: Case) -> bool:
-    """Tell whether the edge sends a case to the Python application."""
-    return python_test(table)(case)
-
-
 def python_test(table: FrontEndTable) -> Callable[[Case], bool]:
-    """Return `needs_python` for many cases: the table's pattern is made once."""
+    """Return what tells whether the edge sends a case to the Python application."""
     pattern = re.compile(table.python_pattern.encode())
 
     def test(case: Case) -> bool:

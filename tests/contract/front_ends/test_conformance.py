@@ -1,7 +1,8 @@
 """Both front ends answer alike whatever the table sends to the Rust one.
 
 Every difference is either routed to Python by the table, or listed with its reason. What a client
-would lose (Python answers and Rust does not, or another meaning) can only be routed.
+would lose (Python answers and Rust does not, or another meaning) has to be routed, unless the
+request is invalid.
 """
 
 from __future__ import annotations

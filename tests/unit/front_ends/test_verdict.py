@@ -13,15 +13,16 @@ import pytest
 from libs.haproxy.front_ends import TABLE
 from libs.testing.front_ends.all_cases import all_cases
 from libs.testing.front_ends.cases import CHAT, COMPLETIONS, MODEL, USER, Case, post
-from libs.testing.front_ends.compare import Answer, Difference, Kind
+from libs.testing.front_ends.compare import LOST_BY_A_CLIENT, Answer, Difference, Kind
 from libs.testing.front_ends.known import KNOWN, reason_of
 from libs.testing.front_ends.verdict import (
     fields_without_a_case,
     movable,
     movable_paths,
-    needs_python,
+    python_test,
 )
 
+NEEDS_PYTHON = python_test(TABLE)
 OTHER = Difference(kind=Kind.MEANING, detail="")
 FINE = Answer(status=200, content_type="application/json", body=b"{}")
 
@@ -46,8 +47,8 @@ def test_an_ordinary_chat_goes_to_rust(fields: dict[str, object]) -> None:
     case = chat(**fields)
     compact = json.dumps(json.loads(case.body), separators=(",", ":")).encode()
 
-    assert not needs_python(TABLE, case)
-    assert not needs_python(TABLE, Case(name="compact", path=CHAT, body=compact))
+    assert not NEEDS_PYTHON(case)
+    assert not NEEDS_PYTHON(Case(name="compact", path=CHAT, body=compact))
 
 
 @pytest.mark.parametrize(
@@ -69,16 +70,16 @@ def test_an_ordinary_chat_goes_to_rust(fields: dict[str, object]) -> None:
 )
 def test_what_rust_answers_otherwise_goes_to_python(fields: dict[str, object]) -> None:
     """One member is enough, at any depth."""
-    assert needs_python(TABLE, chat(**fields))
+    assert NEEDS_PYTHON(chat(**fields))
 
 
 def test_other_paths_and_methods_go_to_python() -> None:
     """The query does not count, and the path does to the letter."""
     body = chat().body
 
-    assert not needs_python(TABLE, Case(name="query", path=f"{CHAT}?x=1", body=body))
-    assert needs_python(TABLE, Case(name="slash", path=f"{CHAT}/", body=body))
-    assert needs_python(TABLE, Case(name="GET", path=COMPLETIONS, method="GET"))
+    assert not NEEDS_PYTHON(Case(name="query", path=f"{CHAT}?x=1", body=body))
+    assert NEEDS_PYTHON(Case(name="slash", path=f"{CHAT}/", body=body))
+    assert NEEDS_PYTHON(Case(name="GET", path=COMPLETIONS, method="GET"))
 
 
 def test_an_entry_whose_cases_all_agree_can_move() -> None:
@@ -112,6 +113,13 @@ def test_a_listed_difference_is_of_one_kind() -> None:
     assert reason_of("chat no content", refused) is not None
     assert reason_of("chat no content", OTHER) is None
     assert reason_of("chat plain", refused) is None
+
+
+def test_only_invalid_requests_lose_their_answer() -> None:
+    """Everything else that Python alone answers has to be routed."""
+    lost = {known.title for known in KNOWN if known.kinds & LOST_BY_A_CLIENT}
+
+    assert lost == {"A body that is not I-JSON", "A message without content"}
 
 
 def test_each_listed_difference_has_a_case() -> None:
