@@ -20,7 +20,7 @@ def tables(status: Status) -> Iterator[str | Table]:
     yield f"HAProxy  {proxy.version or _UNKNOWN}, pid {pid}, reloads {reloads}"
     yield f"Routing  revision {_known(status.routing.revision)}"
     if status.routing.degraded:
-        yield f"         [yellow]degraded: {status.routing.degraded}[/]"
+        yield f"         [yellow]degraded: {escape(status.routing.degraded)}[/]"
     yield f"NATS     {status.nats_url}"
     yield _processes(status)
     yield _models(status)
@@ -67,7 +67,7 @@ def _add_model(table: Table, model: ModelStatus) -> None:
         table.add_row(
             *head,
             each.id,
-            f"{each.state} {each.reason}".strip(),
+            f"{each.state} {escape(each.reason)}".strip(),
             _front_end(each),
             each.address or "",
             each.executor,

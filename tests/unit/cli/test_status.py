@@ -2,36 +2,46 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
+from rich.console import Console
 
 from libs.contracts.ids import EdgeId
-from libs.contracts.lease import AdapterTrouble, ReplicaState
-from libs.contracts.model_spec import AdapterSpec, EngineSpec
+from libs.contracts.lease import AdapterTrouble, FrontEnd, ReplicaLease, ReplicaState
+from libs.contracts.model_spec import AdapterSpec, EngineSpec, ModelSpec
 from libs.contracts.reports import DemandReport
 from libs.contracts.targets import DecidedTarget, ScaleReason
 from libs.testing.records import a_demand_report, a_lease, a_model
-from tools.cli.status import AdapterStatus, ModelStatus, Observed, assemble
+from tools.cli.status import AdapterStatus, ModelStatus, Observed, Status, assemble
+from tools.cli.status_table import tables
 
 SPEC = a_model(replicas_min=0)
 UNKNOWN = replace(a_demand_report(), edge_id=EdgeId("other"), held=None)
 
 
-def the_model(*demands: DemandReport) -> ModelStatus:
-    """Return the status of a model at zero, with what edges say about it."""
-    decided = DecidedTarget(model=SPEC.name, replicas=0, reason=ScaleReason.MINIMUM, decided_at=0.0)
+def the_status(
+    *, spec: ModelSpec, leases: Sequence[ReplicaLease], demands: Sequence[DemandReport] = ()
+) -> Status:
+    """Return the status of a stack with one model, whose target is no replica."""
+    decided = DecidedTarget(model=spec.name, replicas=0, reason=ScaleReason.MINIMUM, decided_at=0.0)
     observed = Observed(
-        specs=[SPEC],
-        leases=[a_lease(model="n")],
+        specs=[spec],
+        leases=leases,
         manual={},
-        decided={SPEC.name: decided},
+        decided={spec.name: decided},
         loads={},
         demands=demands,
         routing=None,
         processes=(),
     )
-    (model,) = assemble(observed, api_url="http://a", nats_url="nats://b").models
+    return assemble(observed, api_url="http://a", nats_url="nats://b")
+
+
+def the_model(*demands: DemandReport) -> ModelStatus:
+    """Return the status of a model at zero, with what edges say about it."""
+    (model,) = the_status(spec=SPEC, leases=[a_lease(model="n")], demands=demands).models
     return model
 
 
@@ -64,24 +74,49 @@ def test_an_adapter_shows_how_many_replicas_have_it_and_why_the_others_do_not() 
     adapter = AdapterSpec(name="sql", source="/a/sql")
     spec = replace(SPEC, adapters=(adapter,), engine=EngineSpec(max_loras=1))
     trouble = AdapterTrouble(adapter="sql", cause="gone")
-    observed = Observed(
-        specs=[spec],
-        leases=[
-            replace(a_lease("r1"), adapters=("sql",)),
-            replace(a_lease("r2"), adapter_troubles=(trouble,)),
-            replace(a_lease("r3", state=ReplicaState.STARTING), adapters=("sql",)),
-        ],
-        manual={},
-        decided={},
-        loads={},
-        demands=(),
-        routing=None,
-        processes=(),
-    )
+    leases = [
+        replace(a_lease("r1"), adapters=("sql",)),
+        replace(a_lease("r2"), adapter_troubles=(trouble,)),
+        replace(a_lease("r3", state=ReplicaState.STARTING), adapters=("sql",)),
+    ]
 
-    (model,) = assemble(observed, api_url="http://a", nats_url="nats://b").models
+    (model,) = the_status(spec=spec, leases=leases).models
 
     assert model.adapters == (
         AdapterStatus(name="sql", source="/a/sql", loaded=1, causes=("r2: gone",)),
     )
     assert [each.adapters for each in model.replicas] == [("sql",), (), ("sql",)]
+
+
+def test_aliases_that_a_ready_rust_front_end_does_not_know_are_listed() -> None:
+    """Python serves them; a replica that has no Rust, or is on its way out, does not count."""
+    spec = replace(SPEC, aliases=("default", "new"))
+    old = replace(a_lease("r4"), front_end=FrontEnd.RUST, rust_names=("m", "default"))
+    leases = [
+        replace(a_lease("r1"), front_end=FrontEnd.RUST, rust_names=("m", "default", "new")),
+        replace(a_lease("r2"), front_end=FrontEnd.PYTHON),
+        replace(old, state=ReplicaState.DRAINING),
+    ]
+
+    (before,) = the_status(spec=spec, leases=leases).models
+    (after,) = the_status(spec=spec, leases=[*leases, old]).models
+
+    assert before.aliases_served_by_python == ()
+    assert after.aliases_served_by_python == ("new",)
+
+
+def test_reasons_are_shown_as_they_are() -> None:
+    """Brackets in them are not the table's markup."""
+    lease = replace(
+        a_lease(state=ReplicaState.FAILED),
+        reason="no [/tmp/x]",
+        front_end_reason="not [installed]",
+    )
+    shown = Console(width=300)
+
+    with shown.capture() as printed:
+        for part in tables(the_status(spec=SPEC, leases=[lease])):
+            shown.print(part)
+
+    assert "failed no [/tmp/x]" in printed.get()
+    assert "python (not [installed])" in printed.get()
