@@ -8,7 +8,8 @@ from __future__ import annotations
 import asyncio
 import itertools
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -32,6 +33,8 @@ from services.replica.domain.load_gauge import EngineTotals
 TRACE: Final = "0af7651916cd43dd8448eb211c80319c"
 FRONT_ENDS: Final = (FrontEnd.RUST, FrontEnd.PYTHON)
 SEQUENCES_MAX: Final = 4
+LONG_TOKENS: Final = 230
+"""As many as four sequences have room for in the cache."""
 SPEC: Final = ModelSpec(
     name=ModelName("sim"),
     source="any",
@@ -39,6 +42,7 @@ SPEC: Final = ModelSpec(
     engine=EngineSpec(max_model_len=512, max_num_seqs=SEQUENCES_MAX),
     simulation=SimulationSpec(step_time_s=0.01, kv_capacity_tokens=1024),
 )
+WITHIN_S: Final = 30.0
 _METRIC: Final = re.compile(r"^(vllm:[a-z_]+)\{[^}]*\} ([0-9.e+-]+)$", re.MULTILINE)
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -56,18 +60,44 @@ class World:
     async def ask(self, front_end: FrontEnd, *, timeout_s: float = 30.0, **body: object) -> str:
         """Complete a prompt in a sampled trace; returns the span id that asked."""
         caller = f"{next(self.callers):016x}"
-        asked = {"model": "sim", "prompt": words(20, first=7), "ignore_eos": True, **body}
         async with httpx.AsyncClient(timeout=timeout_s, trust_env=False) as client:
+            request = self._request(client, front_end, caller, body)
             try:
-                answer = await client.post(
-                    f"{self.urls[front_end]}/v1/completions",
-                    json=asked,
-                    headers={"X-Request-Id": f"{TRACE}-{caller}-01"},
-                )
+                answer = await client.send(request)
             except httpx.TimeoutException:
                 return caller
         assert answer.is_success, answer.text
         return caller
+
+    @asynccontextmanager
+    async def begun(self, front_end: FrontEnd, **body: object) -> AsyncIterator[str]:
+        """Hold a stream that has its first token, and leave it; gives the span id that asked."""
+        caller = f"{next(self.callers):016x}"
+        async with httpx.AsyncClient(timeout=WITHIN_S, trust_env=False) as client:
+            request = self._request(client, front_end, caller, {**body, "stream": True})
+            answer = await client.send(request, stream=True)
+            try:
+                assert answer.is_success
+                # Kept by name: an iterator that is forgotten closes its answer.
+                lines = answer.aiter_lines()
+                await anext(lines)
+                yield caller
+            finally:
+                await answer.aclose()
+
+    def _request(
+        self,
+        client: httpx.AsyncClient,
+        front_end: FrontEnd,
+        caller: str,
+        body: Mapping[str, object],
+    ) -> httpx.Request:
+        return client.build_request(
+            "POST",
+            f"{self.urls[front_end]}/v1/completions",
+            json={"model": "sim", "prompt": words(20, first=7), "ignore_eos": True, **body},
+            headers={"X-Request-Id": f"{TRACE}-{caller}-01"},
+        )
 
     async def tree(self, caller: str) -> dict[str, FinishedSpan]:
         """Wait for the spans below a span id, and return them by name."""
@@ -75,7 +105,7 @@ class World:
         async def reported() -> bool:
             return any(span.parent_span_id == caller for span in self.spans)
 
-        await eventually(reported, within_s=5)
+        await eventually(reported, within_s=WITHIN_S)
         known, found = {caller}, {}
         for span in self.spans:
             if span.parent_span_id in known:
@@ -90,11 +120,20 @@ class World:
             totals = self.reports.totals
             return totals if totals is not None and totals.running == 0 else None
 
-        # The report at hand may be from before the last request.
-        await asyncio.sleep(1.2)
-        totals = await eventually(idle, within_s=5)
+        # The report at hand, and one on its way, may be from before the last request.
+        for _ in range(2):
+            await self._next_report()
+        totals = await eventually(idle, within_s=WITHIN_S)
         assert totals is not None
         return totals
+
+    async def _next_report(self) -> None:
+        last = self.reports.totals
+
+        async def newer() -> bool:
+            return self.reports.totals is not last
+
+        await eventually(newer, within_s=WITHIN_S, what="another report")
 
     async def metrics(self) -> dict[str, float]:
         """Return vLLM's own metrics; both front ends' sums together."""
@@ -145,7 +184,8 @@ async def test_a_client_that_leaves_in_mid_stream_is_reported(
     world: World, front_end: FrontEnd
 ) -> None:
     """VLLM itself makes no span for such a request."""
-    caller = await world.ask(front_end, max_tokens=400, timeout_s=0.5)
+    async with world.begun(front_end, max_tokens=400) as caller:
+        pass
 
     tree = await world.tree(caller)
 
@@ -159,11 +199,12 @@ async def test_a_client_that_leaves_the_queue_is_reported(
     world: World, front_end: FrontEnd
 ) -> None:
     """It was never scheduled, and its span says how long it waited for nothing."""
-    async with asyncio.TaskGroup() as others:
+    async with AsyncExitStack() as others:
         for number in range(SEQUENCES_MAX):
             prompt = words(20, first=30 + number)
-            others.create_task(world.ask(front_end, prompt=prompt, max_tokens=150))
-        await asyncio.sleep(0.3)
+            await others.enter_async_context(
+                world.begun(front_end, prompt=prompt, max_tokens=LONG_TOKENS)
+            )
         caller = await world.ask(front_end, max_tokens=5, timeout_s=0.5)
 
     tree = await world.tree(caller)
@@ -200,7 +241,7 @@ async def test_the_load_is_what_vllms_own_metrics_say(world: World) -> None:
     async with asyncio.TaskGroup() as busy:
         for front_end in FRONT_ENDS:
             busy.create_task(world.ask(front_end, prompt=words(64, first=90), max_tokens=300))
-        await eventually(running, within_s=5)
+        await eventually(running, within_s=WITHIN_S)
         load = world.reports.load()
     after, metrics = await world.idle_totals(), await world.metrics()
 
@@ -222,7 +263,7 @@ async def test_a_reader_that_is_gone_costs_no_request(world: World) -> None:
     hidden = world.reports.socket_path.rename(world.reports.socket_path.with_suffix(".away"))
     try:
         callers = [await world.ask(front_end, max_tokens=5) for front_end in FRONT_ENDS]
-        await asyncio.sleep(1.5)
+        await asyncio.sleep(3)  # more than one report of the load
     finally:
         hidden.rename(world.reports.socket_path)
 
