@@ -18,6 +18,7 @@ from libs.contracts.ids import ModelName
 from libs.contracts.targets import ManualTarget
 from libs.telemetry.otlp_json import read_spans
 from libs.testing.autoscaler_process import AutoscalerProcess
+from libs.testing.eventually import eventually
 from libs.testing.nats_server import NatsServer
 from libs.testing.records import a_lease, a_model
 from services.autoscaler.adapters.ray_serve.client import RayServeClient
@@ -25,6 +26,7 @@ from services.autoscaler.adapters.ray_serve.client import RayServeClient
 M = ModelName("m")
 BACK_WITHIN_S = 10.0
 BUILT_WITHIN_S = 60.0
+SPANS = {"reconcile", "serve.deploy", "scale"}
 
 Targets = dict[str, int | None]
 
@@ -49,12 +51,13 @@ async def test_a_declared_model_runs_and_its_scaling_is_on_record(
     await until_targets(serve, {"m": 1}, within_s=BUILT_WITHIN_S)
     await bus.put("replicas", "m.r1", a_lease("r1"))
     facts = await until_facts(bus, lambda found: len(found) == 2)
-    await asyncio.sleep(1.0)
-    spans = read_spans(autoscaler.traces_dir)
 
+    async def all_written() -> bool:
+        return {span.name for span in read_spans(autoscaler.traces_dir)} == SPANS
+
+    await eventually(all_written, what="the spans of the scaling")
     assert [type(fact) for fact in facts] == [ScaleDecided, ScaleDone]
-    assert {span.trace_id for span in spans} == {trace_id}
-    assert {span.name for span in spans} == {"reconcile", "serve.deploy", "scale"}
+    assert {span.trace_id for span in read_spans(autoscaler.traces_dir)} == {trace_id}
 
 
 async def test_a_killed_autoscaler_comes_back_and_catches_up(

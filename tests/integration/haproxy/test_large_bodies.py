@@ -186,7 +186,7 @@ async def test_a_replica_learns_that_the_client_of_a_large_body_left(
     await eventually(active)
     asking.cancel()
 
-    await eventually(left, within_s=2)
+    await eventually(left)
     assert replica.active == 0
 
 
