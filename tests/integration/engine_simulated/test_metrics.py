@@ -12,7 +12,7 @@ DASHBOARD = Path(__file__).parents[3] / "deploy" / "grafana" / "sluice.json"
 
 
 def test_every_engine_metric_of_the_dashboard_is_printed(server: SimulatedServer) -> None:
-    """By vLLM's own exporter, which every replica has on its port."""
+    """By vLLM's own exporter, which every front end has."""
     printed = set(re.findall(r"^(vllm:\w+)\{", server.metrics_page(), re.MULTILINE))
 
     panels = json.loads(DASHBOARD.read_text())["panels"]

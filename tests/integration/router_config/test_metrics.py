@@ -18,6 +18,7 @@ from services.router_config.metrics import CATALOGUE
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 DASHBOARD = Path(__file__).parents[3] / "deploy" / "grafana" / "sluice.json"
+POOL = re.compile(r"(?:lc|px)\d")
 NAME = re.compile(r"\b(?:sluice_router_config_|haproxy_)\w+")
 
 
@@ -101,9 +102,30 @@ async def test_the_dashboard_asks_for_nothing_that_no_exporter_prints(
     samples = {**await scrape(measured), **await scrape(measured, port="stats_port")}
     printed = {name for name, _ in samples}
 
-    panels = json.loads(DASHBOARD.read_text())["panels"]
-    queries = [target["expr"] for panel in panels for target in panel.get("targets", [])]
-    asked = {name for query in queries for name in NAME.findall(query)}
+    asked = {name for query in dashboard_queries() for name in NAME.findall(query)}
 
     assert len(asked) > 10
     assert asked - printed == set()
+
+
+async def test_the_dashboard_shows_every_pool_and_its_twin(measured: EdgeWorld) -> None:
+    """Its patterns match the names that HAProxy prints, as a whole: Prometheus anchors them."""
+    samples = await scrape(measured, port="stats_port")
+    proxies = {dict(labels).get("proxy", "") for _, labels in samples}
+    pools = set(filter(POOL.match, proxies))
+
+    patterns = {
+        pattern
+        for query in dashboard_queries()
+        for pattern in re.findall(r'proxy=~"([^"]+)"', query)
+    }
+
+    assert pools >= {"lc0", "lc0-py", "px0", "px0-py"}
+    assert patterns
+    assert all(re.fullmatch(pattern, pool) for pattern in patterns for pool in pools)
+
+
+def dashboard_queries() -> list[str]:
+    """Return every query of the dashboard."""
+    panels = json.loads(DASHBOARD.read_text())["panels"]
+    return [target["expr"] for panel in panels for target in panel.get("targets", [])]
