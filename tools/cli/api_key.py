@@ -14,7 +14,8 @@ ApiKey = Annotated[
     str | None,
     typer.Option(
         "--api-key",
-        help="A tenant's key.  [default: SLUICE_API_KEY, else OPENAI_API_KEY]",
+        help="A tenant's key.",
+        show_default="SLUICE_API_KEY, else OPENAI_API_KEY",
     ),
 ]
 

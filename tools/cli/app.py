@@ -81,7 +81,7 @@ def up(
         bool, typer.Option("--detach", "-d", help="Return when ready; otherwise Ctrl-C stops it.")
     ] = False,
     models: Annotated[Path, typer.Option(help="What to serve.")] = DEFAULT_MODELS,
-    port: Annotated[int | None, typer.Option(help="The API's port.  [default: 8080]")] = None,
+    port: Annotated[int | None, typer.Option(help="The API's port.", show_default="8080")] = None,
     host: Annotated[
         str | None, typer.Option(help="The API's address; beyond loopback with a tenant or TLS.")
     ] = None,
@@ -90,7 +90,7 @@ def up(
     ] = None,
     timeout: Annotated[float, typer.Option(help="Seconds that the start may take.")] = 600.0,
     replicas: Annotated[
-        int | None, typer.Option(min=1, help="Of every model.  [default: as the file says]")
+        int | None, typer.Option(min=1, help="Of every model.", show_default="as the file says")
     ] = None,
 ) -> None:
     """Start everything on this machine: NATS, HAProxy, Ray, one real model."""

@@ -78,7 +78,9 @@ def startup(
 @app.command()
 def load(
     *,
-    url: Annotated[str | None, typer.Option(help="The server.  [default: this stack's]")] = None,
+    url: Annotated[
+        str | None, typer.Option(help="The server.", show_default="this stack's")
+    ] = None,
     model: Annotated[str | None, typer.Option(help="A name that the server lists.")] = None,
     self_test: Annotated[
         bool, typer.Option(help="Ask a server that only streams: the generator's own ceiling.")
@@ -86,16 +88,17 @@ def load(
     endpoint: Annotated[Endpoint, typer.Option(help="Which API is asked.")] = Endpoint.CHAT,
     stream: Annotated[bool, typer.Option(help="Ask for answers token by token.")] = True,
     clients: Annotated[
-        int | None, typer.Option(help=f"Closed loop with N clients.  [default: {DEFAULT_CLIENTS}]")
+        int | None,
+        typer.Option(help="Closed loop with N clients.", show_default=str(DEFAULT_CLIENTS)),
     ] = None,
     rate: Annotated[
         float | None, typer.Option(help="Open loop: requests a second, at random times.")
     ] = None,
     trace: Annotated[Path | None, typer.Option(help="Open loop: replay this trace.")] = None,
     trace_format: Annotated[
-        TraceFormat | None, typer.Option("--format", help="The trace's.  [default: by suffix]")
+        TraceFormat | None, typer.Option("--format", help="The trace's.", show_default="by suffix")
     ] = None,
-    speed: Annotated[float, typer.Option(help="Replay the trace so many times as fast.")] = 1.0,
+    speed: Annotated[float, typer.Option(help="Trace speed-up factor.")] = 1.0,
     prompt_tokens: Annotated[
         str, typer.Option(help="N, uniform:LOW:HIGH, lognormal:MEAN:SIGMA or exponential:MEAN.")
     ] = "128",
@@ -106,12 +109,15 @@ def load(
     body_bytes_min: Annotated[int, typer.Option(help="Fill shorter bodies up to this.")] = 0,
     exact_output: Annotated[
         bool | None,
-        typer.Option(help="Ask for exact lengths as vLLM can.  [default: if the server is vLLM]"),
+        typer.Option(
+            help="Ask for exact lengths as vLLM can.", show_default="if the server is vLLM"
+        ),
     ] = None,
     seed: Annotated[int, typer.Option(help="The same seed sends the same requests.")] = 0,
-    warmup_s: Annotated[float, typer.Option(help="Send so long before measuring.")] = 0.0,
+    warmup_s: Annotated[float, typer.Option(help="Warm-up in seconds.")] = 0.0,
     duration_s: Annotated[
-        float | None, typer.Option(help="Measure so long.  [default: 30, or the whole trace]")
+        float | None,
+        typer.Option(help="Measurement in seconds.", show_default="30, or the whole trace"),
     ] = None,
     requests: Annotated[int | None, typer.Option(help="Send so many after the warm-up.")] = None,
     slo_ttft_s: Annotated[float | None, typer.Option(help="Goodput: first token by then.")] = None,
@@ -171,20 +177,22 @@ def load(
 def compare(
     *,
     stacks: Annotated[
-        str, typer.Option(help="Which; the first is compared with each other.")
+        str, typer.Option(help="Stacks to run; the first is compared with each of the others.")
     ] = ALL_STACKS,
     cases: Annotated[
-        str | None, typer.Option(help="Which loads.  [default: all, with --quick the main one]")
+        str | None,
+        typer.Option(help="Loads to run.", show_default="all, with --quick the main one"),
     ] = None,
     quick: Annotated[
         bool, typer.Option("--quick", help="64 and 128 clients, one start, two turns each.")
     ] = False,
     rounds: Annotated[
         int | None,
-        typer.Option(min=1, max=100, help="Starts of each stack.  [default: 3, quick 1]"),
+        typer.Option(min=1, max=100, help="Starts of each stack.", show_default="3, quick 1"),
     ] = None,
     out_dir: Annotated[
-        Path | None, typer.Option("--out", help="Results.  [default: bench/ of the state folder]")
+        Path | None,
+        typer.Option("--out", help="Results.", show_default="bench/ of the state folder"),
     ] = None,
     agree_with: Annotated[
         Path | None,
@@ -294,7 +302,7 @@ def routing(
     *,
     trace: Annotated[
         Path | None,
-        typer.Option(help="Replay this one, in Mooncake's format.  [default: a made-up one]"),
+        typer.Option(help="Replay this one, in Mooncake's format.", show_default="a made-up one"),
     ] = None,
     policies: Annotated[
         str | None, typer.Option(help=f"Which, ratios are to the first.  [{DEFAULT_POLICIES}]")
@@ -417,7 +425,7 @@ def disconnect(
     trials: Annotated[int, typer.Option(min=1, help="Clients that leave each front end.")] = 50,
     step_ms: Annotated[float, typer.Option(help="Time of a token; no finer is measured.")] = 5.0,
     front_end: Annotated[
-        FrontEnd | None, typer.Option(help="Measure this front end only.  [default: both]")
+        FrontEnd | None, typer.Option(help="Measure this front end only.", show_default="both")
     ] = None,
     as_json: AsJson = False,
 ) -> None:

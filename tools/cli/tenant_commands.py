@@ -28,7 +28,7 @@ from tools.cli.tenants import (
 KEY_PREFIX: Final = "sk-sluice-"
 _KEY_BYTES: Final = 32
 
-app = typer.Typer(help="Say who may ask, how much, and before whom.", no_args_is_help=True)
+app = typer.Typer(help="Manage API keys, rate limits and priorities.", no_args_is_help=True)
 
 Name = Annotated[str, typer.Argument(help="1 to 63 of a-z 0-9 _ -")]
 PerMinute = Annotated[
