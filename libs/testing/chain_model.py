@@ -78,12 +78,6 @@ def write_chain_model(folder: Path, *, context_tokens: int = 512) -> Path:
     return folder
 
 
-def token_ids(folder: Path, text: str) -> list[int]:
-    """Return the tokens of a text, without special ones."""
-    encoded = Tokenizer.from_file(str(folder / "tokenizer.json")).encode(text)
-    return list(encoded.ids)
-
-
 def _tokenizer() -> Tokenizer:
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)

@@ -1,4 +1,4 @@
-"""Requests that are wrong in some way, and everything beside chats and completions."""
+"""Requests that are wrong in some way: in a value, the body, its type, or a header."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ OUT_OF_RANGE: Final[dict[str, Body]] = {
     "temperature null": {"temperature": None},
     "temperature as a list": {"temperature": [1]},
     "temperature true": {"temperature": True, "seed": 1},
-    "temperature 1e400": {"temperature": 1e308},
+    "temperature 1e308": {"temperature": 1e308},
     "top_p 0": {"top_p": 0},
     "top_p 1.1": {"top_p": 1.1},
     "top_p -0.1": {"top_p": -0.1},

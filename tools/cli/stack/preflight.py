@@ -13,7 +13,6 @@ from libs.contracts.model_spec import Device, ModelSpec
 from libs.errors import UsageError
 from tools.cli.stack.layout import Layout
 from tools.cli.stack.ports import require_free
-from tools.cli.stack.record import load
 
 _DISK_BYTES_MIN: Final = 2 * 1024**3
 
@@ -59,11 +58,6 @@ def check_exposure(layout: Layout, listener: Listener) -> None:
     refused = refusal(listener, has_tenants=False if never_ran else None)
     if refused is not None:
         raise UsageError(refused)
-
-
-def is_running(layout: Layout) -> bool:
-    """Tell whether `up` has left a record of a stack here."""
-    return load(layout.record) is not None
 
 
 def wants_cuda(specs: Sequence[ModelSpec]) -> bool:
