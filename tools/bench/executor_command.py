@@ -4,27 +4,17 @@ from __future__ import annotations
 
 import json
 import signal
-from dataclasses import dataclass
 from typing import Final
 
-from rich.console import Console
 from rich.table import Table
 
 from tools.bench.executor import CaseResult, ExecutorPlan, measure_executors
 from tools.bench.executor_cpu import Role
+from tools.bench.view import View
 
 MEASURED: Final = 0
 NOT_ALL: Final = 1
 INTERRUPTED: Final = 128 + signal.SIGINT
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class View:
-    """How the result is shown: it goes to `out`, what happens meanwhile to `err`."""
-
-    out: Console
-    err: Console
-    as_json: bool = False
 
 
 def executor_command(plan: ExecutorPlan, view: View) -> int:

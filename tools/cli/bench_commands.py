@@ -12,7 +12,6 @@ import typer
 from libs.contracts.lease import FrontEnd
 from libs.contracts.model_spec import ModelSpec
 from libs.engine.default_model import make_ready
-from tools.bench.churn.command import View as ChurnView
 from tools.bench.churn.command import churn_command
 from tools.bench.churn.edges import Against, own_edge, running_edge
 from tools.bench.churn.plan import ChurnPlan
@@ -25,17 +24,18 @@ from tools.bench.compare.command import (
     new_folder,
 )
 from tools.bench.executor import ExecutorPlan, parse_sizes
-from tools.bench.executor_command import View as ExecutorView
 from tools.bench.executor_command import executor_command
 from tools.bench.join import measure_joins
-from tools.bench.load.command import View, load_command
+from tools.bench.load.command import View as LoadView
+from tools.bench.load.command import load_command
 from tools.bench.load.options import DEFAULT_CLIENTS, LoadOptions
 from tools.bench.load.plan import Endpoint
 from tools.bench.load.traces import TraceFormat
 from tools.bench.routing.command import Places as RoutingPlaces
-from tools.bench.routing.command import RoutingOptions, RoutingView, routing_command
+from tools.bench.routing.command import RoutingOptions, routing_command
 from tools.bench.routing.policies import DEFAULT_POLICIES
 from tools.bench.startup import Startup, measure_startup
+from tools.bench.view import View
 from tools.cli.api_key import ApiKey, chosen_key, header_lines
 from tools.cli.console import err, out, step
 from tools.cli.models_yaml import load_models
@@ -167,7 +167,7 @@ def load(
         drain_s=drain_s,
         processes=processes,
     )
-    view = View(out=out, err=err, as_json=as_json, plots=plot)
+    view = LoadView(out=out, err=err, as_json=as_json, plots=plot)
     raise typer.Exit(
         load_command(options, view, stack_url=lambda: require(here(CliSettings()).record).api_url)
     )
@@ -276,7 +276,7 @@ def churn(
     )
     layout = here(CliSettings())
     edge = own_edge if against is Against.OWN else partial(running_edge, layout)
-    view = ChurnView(out=out, err=err, as_json=as_json)
+    view = View(out=out, err=err, as_json=as_json)
     raise typer.Exit(churn_command(plan, view, edge=edge))
 
 
@@ -294,7 +294,7 @@ def executor(
     plan = ExecutorPlan(
         tensor_parallel_sizes=parse_sizes(tp), tokens=tokens, step_time_s=step_ms / 1000
     )
-    raise typer.Exit(executor_command(plan, ExecutorView(out=out, err=err, as_json=as_json)))
+    raise typer.Exit(executor_command(plan, View(out=out, err=err, as_json=as_json)))
 
 
 @app.command()
@@ -351,7 +351,7 @@ def routing(
         offline=offline,
     )
     places = RoutingPlaces(root=ROOT, models=here(CliSettings()).models)
-    view = RoutingView(out=out, err=err, as_json=as_json)
+    view = View(out=out, err=err, as_json=as_json)
     raise typer.Exit(routing_command(options, view, places))
 
 
@@ -370,12 +370,11 @@ def control_plane(
     NATS and HAProxy are real, the loop runs in this process, and there is no load.
     Exit code 0: every median is within its goal; 1: one is not; 2: bad input.
     """
-    from tools.bench.control_plane.command import View as ControlPlaneView
     from tools.bench.control_plane.command import control_plane_command
     from tools.bench.control_plane.size import Size
 
     size = Size(replicas=replicas, models=models, names=names)
-    view = ControlPlaneView(out=out, err=err, as_json=as_json)
+    view = View(out=out, err=err, as_json=as_json)
     raise typer.Exit(control_plane_command(size, view, rounds=rounds, changes=changes))
 
 
@@ -393,10 +392,10 @@ def edge(
     The configurations are the product's own; a HAProxy that only answers stands behind all.
     """
     from tools.bench.edge.cases import EdgePlan
-    from tools.bench.edge.command import EdgeView, edge_command
+    from tools.bench.edge.command import edge_command
 
     plan = EdgePlan(requests=requests, rounds=rounds, body_bytes=body_bytes, clients=clients)
-    edge_command(plan, EdgeView(out=out, err=err, as_json=as_json))
+    edge_command(plan, View(out=out, err=err, as_json=as_json))
 
 
 @app.command()
@@ -411,11 +410,11 @@ def idle(
 
     Starts a stack of its own beside any that runs, lets it settle, measures, and stops it.
     """
-    from tools.bench.idle.command import IdleView, idle_command
+    from tools.bench.idle.command import idle_command
     from tools.bench.idle.run import IdlePlan
 
     plan = IdlePlan(replicas=replicas, seconds=seconds, settle_s=settle_s)
-    view = IdleView(out=out, err=err, as_json=as_json)
+    view = View(out=out, err=err, as_json=as_json)
     idle_command(plan, view, root=ROOT, models=here(CliSettings()).models)
 
 
@@ -433,12 +432,12 @@ def disconnect(
 
     NATS, router-config, HAProxy and the replica are the product's own, the device is simulated.
     """
-    from tools.bench.disconnect.command import DisconnectView, disconnect_command
+    from tools.bench.disconnect.command import disconnect_command
     from tools.bench.disconnect.measure import FRONT_ENDS, DisconnectPlan
 
     chosen = FRONT_ENDS if front_end is None else (front_end,)
     plan = DisconnectPlan(trials=trials, step_time_s=step_ms / 1000, front_ends=chosen)
-    disconnect_command(plan, DisconnectView(out=out, err=err, as_json=as_json))
+    disconnect_command(plan, View(out=out, err=err, as_json=as_json))
 
 
 def _startup_round(number: int, spec: ModelSpec, model: Path, timeout_s: float) -> Startup:

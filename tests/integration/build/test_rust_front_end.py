@@ -265,7 +265,7 @@ def test_another_value_of_the_setting_is_refused(built: Checkout) -> None:
 
 
 def test_a_new_lock_takes_the_program_from_the_environment_before(without: Checkout) -> None:
-    """No second download; `off` and an installation that fails leave no trace of one either."""
+    """No second download: the index has the wheel no more."""
     worked(without.sluice())
     lock = without.root / "requirements/cpu.lock"
     lock.write_text(lock.read_text() + without.add_package("another"))

@@ -7,7 +7,6 @@ import json
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, contextmanager
-from dataclasses import dataclass
 from typing import Final
 
 from rich.console import Console
@@ -20,17 +19,9 @@ from tools.bench.churn.plan import ChurnPlan
 from tools.bench.churn.result import ChurnResult, milliseconds
 from tools.bench.churn.run import Standing, run_churn
 from tools.bench.join import percentile
+from tools.bench.view import View
 
 INTERRUPTED: Final = 128 + signal.SIGINT
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class View:
-    """How the result is shown: it goes to `out`, the bar and the verdict to `err`."""
-
-    out: Console
-    err: Console
-    as_json: bool = False
 
 
 def churn_command(

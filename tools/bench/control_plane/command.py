@@ -5,15 +5,14 @@ from __future__ import annotations
 import asyncio
 import json
 import signal
-from dataclasses import dataclass
 from typing import Final
 
-from rich.console import Console
 from rich.table import Table
 
 from tools.bench.control_plane.result import GOALS_S, Medians, Result, Step
 from tools.bench.control_plane.run import run
 from tools.bench.control_plane.size import Size
+from tools.bench.view import View
 
 HELD: Final = 0
 MISSED: Final = 1
@@ -26,15 +25,6 @@ _TITLES: Final = {
     Step.NEW_NAME: "one name more",
     Step.LOST_NAME: "one name less",
 }
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class View:
-    """How the result is shown: it goes to `out`, what happens meanwhile to `err`."""
-
-    out: Console
-    err: Console
-    as_json: bool = False
 
 
 def control_plane_command(size: Size, view: View, *, rounds: int, changes: int) -> int:

@@ -4,23 +4,12 @@ from __future__ import annotations
 
 import json
 import signal
-from dataclasses import dataclass
-
-from rich.console import Console
 
 from tools.bench.disconnect.measure import DisconnectPlan, measure_disconnects
+from tools.bench.view import View
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DisconnectView:
-    """Where the result goes, and what happens meanwhile."""
-
-    out: Console
-    err: Console
-    as_json: bool = False
-
-
-def disconnect_command(plan: DisconnectPlan, view: DisconnectView) -> None:
+def disconnect_command(plan: DisconnectPlan, view: View) -> None:
     """Measure and show.
 
     Raises:

@@ -3,26 +3,17 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from statistics import median
 
-from rich.console import Console
 from rich.table import Table
 
 from tools.bench.edge.cases import EdgePlan
 from tools.bench.edge.run import CaseCost, measure_edge
+from tools.bench.view import View
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EdgeView:
-    """Where the result goes, and what happens meanwhile."""
-
-    out: Console
-    err: Console
-    as_json: bool = False
-
-
-def edge_command(plan: EdgePlan, view: EdgeView) -> None:
+def edge_command(plan: EdgePlan, view: View) -> None:
     """Measure and show.
 
     Raises:

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import json
 import signal
-from dataclasses import dataclass
 from pathlib import Path
 
-from rich.console import Console
 from rich.table import Table
 
 from libs.engine.default_model import make_ready
@@ -15,20 +13,12 @@ from libs.engine.memory import available_memory_bytes
 from tools.bench.compare.run import simulated_spec
 from tools.bench.idle.costs import IdleCost
 from tools.bench.idle.run import IdlePlan, measure_idle
+from tools.bench.view import View
 from tools.cli.stack.programs import LOGICAL_SLOTS
 from tools.cli.stack.replicas import require_room
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class IdleView:
-    """Where the result goes, and what happens meanwhile."""
-
-    out: Console
-    err: Console
-    as_json: bool = False
-
-
-def idle_command(plan: IdlePlan, view: IdleView, *, root: Path, models: Path) -> None:
+def idle_command(plan: IdlePlan, view: View, *, root: Path, models: Path) -> None:
     """Measure and show.
 
     Raises:

@@ -10,7 +10,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
 
-from rich.console import Console
 from rich.table import Table
 
 from libs.engine.default_model import make_ready
@@ -26,6 +25,7 @@ from tools.bench.routing.results import Results
 from tools.bench.routing.run import RoutingPlan, Watcher, run_rounds
 from tools.bench.routing.scale import Scale, scaled
 from tools.bench.routing.synthetic import BLOCK_TOKENS, mooncake_lines
+from tools.bench.view import View
 
 INTERRUPTED: Final = 128 + signal.SIGINT
 OFFLINE_POLICIES: Final = (
@@ -63,15 +63,6 @@ class RoutingOptions:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RoutingView:
-    """Where the result goes: a person reads `out`, or JSON on standard output."""
-
-    out: Console
-    err: Console
-    as_json: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Places:
     """Where the checkout is, and where models are kept."""
 
@@ -79,7 +70,7 @@ class Places:
     models: Path
 
 
-def routing_command(options: RoutingOptions, view: RoutingView, places: Places) -> int:
+def routing_command(options: RoutingOptions, view: View, places: Places) -> int:
     """Run the measurement and return the exit code.
 
     Raises:
@@ -115,7 +106,7 @@ def trace_of(options: RoutingOptions) -> tuple[TraceRequest, ...]:
     return parse_trace(lines, trace_format=TraceFormat.MOONCAKE, name="the made-up trace")
 
 
-def show(results: Results, view: RoutingView) -> None:
+def show(results: Results, view: View) -> None:
     """Print the table or the JSON."""
     if view.as_json:
         print(json.dumps(results.to_json(), indent=2))
@@ -125,7 +116,7 @@ def show(results: Results, view: RoutingView) -> None:
         view.out.print(f"  ! {doubt}", markup=False)
 
 
-def show_offline(found: Sequence[OfflineFigures], view: RoutingView) -> None:
+def show_offline(found: Sequence[OfflineFigures], view: View) -> None:
     """Print the table or the JSON of a replay without servers."""
     if view.as_json:
         print(json.dumps({"policies": [asdict(each) for each in found]}, indent=2))
@@ -133,7 +124,7 @@ def show_offline(found: Sequence[OfflineFigures], view: RoutingView) -> None:
     view.out.print(_table(table.OFFLINE_COLUMNS, table.offline_rows(found)))
 
 
-def _measure(plan: RoutingPlan, view: RoutingView, places: Places, results: Results) -> None:
+def _measure(plan: RoutingPlan, view: View, places: Places, results: Results) -> None:
     def say(text: str) -> None:
         view.err.print(text, markup=False)
 
