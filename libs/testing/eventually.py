@@ -13,7 +13,7 @@ _POLL_S = 0.02
 
 
 async def eventually(
-    ask: Callable[[], Awaitable[Found]], *, within_s: float = 10.0, what: str = "it"
+    ask: Callable[[], Awaitable[Found]], *, within_s: float = 30.0, what: str = "it"
 ) -> Found:
     """Ask again and again until the answer is true, and return it; fail at the time limit."""
     deadline_s = time.monotonic() + within_s

@@ -18,7 +18,7 @@ from libs.bus.provision import provision
 from libs.bus.settings import BusSettings, Credentials
 from libs.testing.free_port import free_port
 
-START_TIMEOUT_S: Final = 10.0
+START_TIMEOUT_S: Final = 30.0
 STOP_TIMEOUT_S: Final = 5.0
 
 
