@@ -7,7 +7,6 @@ import os
 import sys
 from pathlib import Path
 
-from deploy.local.nats_conf import render_credentials
 from libs.bus.permissions import AUTOSCALER
 from libs.testing.nats_server import NatsServer
 from libs.testing.ray_node import RayNode
@@ -27,9 +26,7 @@ class AutoscalerProcess:
 
     async def start(self) -> None:
         """Start it and return at once."""
-        way_in = self._server.credentials(AUTOSCALER)
-        self._credentials.touch(mode=0o600)
-        self._credentials.write_text(render_credentials(way_in.url, way_in.user, way_in.password))
+        self._server.write_credentials(AUTOSCALER, self._credentials)
         with self.log_file.open("ab") as log:
             self._running = await asyncio.create_subprocess_exec(
                 sys.executable,

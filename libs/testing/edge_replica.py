@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import signal
 import sys
@@ -132,8 +131,4 @@ def _environment(world: EdgeWorld, totals_file: Path) -> dict[str, str]:
 
 
 def _credentials(world: EdgeWorld) -> Path:
-    found = world.nats.credentials(REPLICA)
-    file = world.folder / "replica.json"
-    file.touch(mode=0o600)
-    file.write_text(json.dumps({"url": found.url, "user": found.user, "password": found.password}))
-    return file
+    return world.nats.write_credentials(REPLICA, world.folder / "replica.json")

@@ -317,12 +317,7 @@ async def _end_haproxy(folder: Path) -> None:
 
 
 def _settings(folder: Path, nats: NatsServer) -> dict[str, str]:
-    found = nats.credentials(ROUTER_CONFIG)
-    credentials = folder / "router-config.json"
-    credentials.touch(mode=0o600)
-    credentials.write_text(
-        json.dumps({"url": found.url, "user": found.user, "password": found.password})
-    )
+    credentials = nats.write_credentials(ROUTER_CONFIG, folder / "router-config.json")
     return {
         "edge_id": EDGE,
         "state_dir": str(folder / "state"),

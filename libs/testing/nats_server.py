@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from deploy.local.nats_binary import find_nats_server
-from deploy.local.nats_conf import NatsConf, render_nats_conf
+from deploy.local.nats_conf import NatsConf, render_credentials, render_nats_conf
 from libs.bus.permissions import ADMIN, USERS
 from libs.bus.provision import provision
 from libs.bus.settings import BusSettings, Credentials
@@ -46,6 +46,13 @@ class NatsServer:
     def credentials(self, user: str) -> Credentials:
         """Return a user's way in."""
         return Credentials(url=self.url, user=user, password=self._passwords[user])
+
+    def write_credentials(self, user: str, file: Path) -> Path:
+        """Write a user's way in as services read it; returns the file, which is its owner's."""
+        found = self.credentials(user)
+        file.touch(mode=0o600)
+        file.write_text(render_credentials(found.url, found.user, found.password))
+        return file
 
     def settings(self, user: str) -> BusSettings:
         """Return bus settings for a user, a little more impatient than the defaults."""

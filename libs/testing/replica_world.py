@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import time
 from collections.abc import AsyncIterator, Callable
@@ -93,12 +92,7 @@ def _quietly(_line: str) -> None:
 
 
 def _environment(folder: Path, nats: NatsServer, models_dir: Path) -> dict[str, str]:
-    way_in = nats.credentials(REPLICA)
-    credentials = folder / "nats-replica.json"
-    credentials.touch(mode=0o600)
-    credentials.write_text(
-        json.dumps({"url": way_in.url, "user": way_in.user, "password": way_in.password})
-    )
+    credentials = nats.write_credentials(REPLICA, folder / "nats-replica.json")
     return {
         "SLUICE_REPLICA_NATS_CREDENTIALS_FILE": str(credentials),
         "SLUICE_REPLICA_MODELS_DIR": str(models_dir),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 
 import pytest
 
@@ -18,11 +17,7 @@ async def test_joins_are_measured_and_leave_nothing_behind() -> None:
     async with edge_world() as world:
         await world.declare(a_model("resident"))
         await world.until_listed("resident")
-        found = world.nats.credentials(REPLICA)
-        file = world.folder / "replica.json"
-        file.write_text(
-            json.dumps({"url": found.url, "user": found.user, "password": found.password})
-        )
+        file = world.nats.write_credentials(REPLICA, world.folder / "replica.json")
 
         report = await asyncio.to_thread(
             measure_joins, 5, api_url=str(world.http.base_url), credentials_file=file

@@ -12,14 +12,13 @@ from dataclasses import dataclass
 import httpx
 import pytest
 
-from deploy.local.nats_conf import render_credentials
 from libs.bus.permissions import CLI
 from libs.contracts.tenant import key_hash
 from libs.testing.edge_world import EdgeWorld, edge_world
 from libs.testing.eventually import eventually
 from libs.testing.local_stack import ROOT, Done, sluice
 from tools.cli.stack.layout import layout
-from tools.cli.stack.record import StackRecord, save, write_private
+from tools.cli.stack.record import StackRecord, save
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,9 +69,8 @@ async def stack() -> AsyncIterator[Stack]:
             dashboard_port=1,
         )
         save(record, place.record)
-        found = world.nats.credentials(CLI)
-        text = render_credentials(found.url, found.user, found.password)
-        write_private(place.credentials(CLI), text)
+        place.secrets.mkdir(parents=True)
+        world.nats.write_credentials(CLI, place.credentials(CLI))
         await world.join(await world.replica("r1"))
         await world.until_answers(200)
         yield Stack(world=world)

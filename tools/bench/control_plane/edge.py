@@ -7,7 +7,6 @@ would have to do in production, and nothing else here takes CPU time.
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -122,12 +121,7 @@ async def _listens(host: str, port: int) -> bool:
 
 
 def _settings(folder: Path, nats: NatsServer) -> RouterConfigSettings:
-    found = nats.credentials(ROUTER_CONFIG)
-    credentials = folder / "router-config.json"
-    credentials.touch(mode=0o600)
-    credentials.write_text(
-        json.dumps({"url": found.url, "user": found.user, "password": found.password})
-    )
+    credentials = nats.write_credentials(ROUTER_CONFIG, folder / "router-config.json")
     return RouterConfigSettings(
         state_dir=folder / "state",
         run_dir=folder / "run",
