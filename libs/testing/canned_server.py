@@ -31,10 +31,12 @@ def streamed(*payloads: str) -> bytes:
     return head + b"".join(chunks) + b"0\r\n\r\n"
 
 
-def answered(status: int, body: str) -> bytes:
-    """Return an answer that is not streamed."""
+def answered(status: int, body: str, *, closes: bool = False) -> bytes:
+    """Return an answer that is not streamed; `closes` says that no other will follow it."""
     text = body.encode()
-    return b"HTTP/1.1 %d Said\r\ncontent-length: %d\r\n\r\n%b" % (status, len(text), text)
+    said = b"connection: close\r\n" if closes else b""
+    length = len(text)
+    return b"HTTP/1.1 %d Said\r\n%bcontent-length: %d\r\n\r\n%b" % (status, said, length, text)
 
 
 @asynccontextmanager

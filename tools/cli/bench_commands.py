@@ -184,11 +184,11 @@ def compare(
         typer.Option(help="Loads to run.", show_default="all, with --quick the main one"),
     ] = None,
     quick: Annotated[
-        bool, typer.Option("--quick", help="64 and 128 clients, one start, two turns each.")
+        bool, typer.Option("--quick", help="64 and 128 clients, two starts of each stack.")
     ] = False,
     rounds: Annotated[
         int | None,
-        typer.Option(min=1, max=100, help="Starts of each stack.", show_default="3, quick 1"),
+        typer.Option(min=1, max=100, help="Starts of each stack.", show_default="3, quick 2"),
     ] = None,
     out_dir: Annotated[
         Path | None,

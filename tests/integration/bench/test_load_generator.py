@@ -162,7 +162,7 @@ async def test_a_usage_count_replaces_the_count_of_chunks() -> None:
         (streamed("{oops", "[DONE]"), Then.KEEP, "malformed"),
         (b"SMTP ready\r\n\r\n", Then.KEEP, "malformed"),
         (answered(503, '{"error":{"message":"busy"}}'), Then.KEEP, "http_503"),
-        (answered(429, "slow down"), Then.CLOSE, "http_429"),
+        (answered(429, "slow down", closes=True), Then.CLOSE, "http_429"),
         (b"", Then.CLOSE, "reset"),
         (b"", Then.RESET, "reset"),
         (b"", Then.KEEP, "timeout"),
@@ -209,6 +209,15 @@ async def test_connections_are_used_again() -> None:
 
     assert result.requests.ok == 40
     assert result.generator.connections == 2
+
+
+async def test_a_connection_that_the_server_will_close_is_not_used_again() -> None:
+    """However late the server closes it: a request there would count as the server's failure."""
+    async with canned_server(answered(503, "busy", closes=True), Then.KEEP) as server:
+        result = await run(plan(server, requests=4))
+
+    assert result.errors == {"http_503": 4}
+    assert result.generator.connections == 4
 
 
 async def test_several_processes_measure_as_one() -> None:

@@ -35,21 +35,12 @@ def test_rounds_are_interleaved() -> None:
     assert all(each.points == points for each in visits)
 
 
-def test_passes_of_a_start_are_counted_over_all_rounds() -> None:
-    """So that a ratio is taken between the same turns of two stacks."""
-    points = points_of([MAIN], quick=True, memory_bytes=PLENTY)
-
-    visits = schedule([StackName.VLLM], points, rounds=2, passes=3)
-
-    assert [each.number(turn) for each in visits for turn in (1, 2, 3)] == [1, 2, 3, 4, 5, 6]
-
-
 def test_a_quick_run_has_the_loads_with_64_and_128_clients() -> None:
     """Under the keys that every run gives them."""
     points = points_of([MAIN], quick=True, memory_bytes=PLENTY)
 
     assert [(point.name, point.clients) for point in points] == [("main", 64), ("main_128", 128)]
-    assert all(point.window_s >= 20 for point in points)
+    assert all(point.window_s >= 14 for point in points)
 
 
 def test_loads_for_as_many_replicas_share_a_start() -> None:

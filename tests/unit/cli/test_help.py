@@ -12,7 +12,7 @@ from tools.cli.app import app
     ("command", "told"),
     [
         ("up", "8080"),
-        ("bench compare", "3, quick 1"),
+        ("bench compare", "3, quick 2"),
         ("bench load", "if the server is vLLM"),
         ("bench disconnect", "both"),
         ("chat", "SLUICE_API_KEY, else OPENAI_API_KEY"),

@@ -18,7 +18,7 @@ RESERVE_BYTES: Final = 3 * 1024**3
 
 _SWEEP: Final = (4, 8, 16, 32, MAIN_CLIENTS, 128)
 _QUICK_SWEEP: Final = (MAIN_CLIENTS, 128)
-_QUICK_WINDOW_S: Final = 20.0
+_QUICK_WINDOW_S: Final = 14.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

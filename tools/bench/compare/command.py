@@ -38,9 +38,7 @@ from tools.bench.compare.table import (
 
 ALL_STACKS: Final = ",".join(StackName)
 ROUNDS: Final = 3
-QUICK_ROUNDS: Final = 1
-QUICK_PASSES: Final = 2
-"""A quick run starts every stack once and sends its loads in turns."""
+QUICK_ROUNDS: Final = 2
 INTERRUPTED: Final = 128 + signal.SIGINT
 _FAILED: Final = 1
 _OTHERS_RATIO_MAX: Final = 0.05
@@ -95,7 +93,6 @@ def compare_command(options: CompareOptions, view: CompareView, checkout: Checko
     if StackName.VLLM_RUST in stacks:
         require_program()
     rounds = options.rounds or (QUICK_ROUNDS if options.quick else ROUNDS)
-    passes = QUICK_PASSES if options.quick else 1
     keeper = _Keeper(view.folder)
     places = _places(checkout, stacks, view)
     watcher = Watcher(say=lambda text: view.err.print(text, markup=False), keep=keeper.keep)
@@ -103,7 +100,7 @@ def compare_command(options: CompareOptions, view: CompareView, checkout: Checko
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        run_visits(schedule(stacks, points, rounds=rounds, passes=passes), places, watcher)
+        run_visits(schedule(stacks, points, rounds=rounds), places, watcher)
     except KeyboardInterrupt:
         show(keeper.results, points, view)
         view.err.print("interrupted: this is what was measured so far")

@@ -88,14 +88,13 @@ def _visit(visit: Visit, places: Places, watcher: Watcher, results: Results) -> 
     with _running(visit, places) as stack:
         watcher.say(f"  started in {time.monotonic() - began_s:.0f} s")
         measure(stack, load_plan(_WARM, url=stack.url, model=MODEL, seed=0), threading.Event())
-        for number in map(visit.number, range(1, visit.passes + 1)):
-            for index, point in enumerate(visit.points, start=1):
-                seed = number * len(visit.points) + index
-                plan = load_plan(point, url=stack.url, model=MODEL, seed=seed)
-                found = measure(stack, plan, threading.Event())
-                results.add(point.name, visit.stack, number, found)
-                watcher.say(f"  {point.name}: {_said(found)}")
-                watcher.keep(results)
+        for index, point in enumerate(visit.points, start=1):
+            seed = visit.round * len(visit.points) + index
+            plan = load_plan(point, url=stack.url, model=MODEL, seed=seed)
+            found = measure(stack, plan, threading.Event())
+            results.add(point.name, visit.stack, visit.round, found)
+            watcher.say(f"  {point.name}: {_said(found)}")
+            watcher.keep(results)
 
 
 @contextmanager

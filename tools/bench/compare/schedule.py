@@ -1,8 +1,7 @@
 """In which order stacks are started and loads are sent (pure).
 
 Every round starts every stack once, one after the other: A B C D, A B C D. What changes slowly on a
-machine then meets all stacks alike, and a ratio is taken inside one round. Where there is time for
-one start of each stack only, its loads take turns in passes: 64 128 64 128.
+machine then meets all stacks alike, and a ratio is taken inside one round.
 """
 
 from __future__ import annotations
@@ -20,22 +19,17 @@ class Visit:
     """One start of one stack, and what is sent to it.
 
     Attributes:
-        round: from 1. passes: how often all loads are sent, in turns; each pass is measured.
+        round: from 1.
     """
 
     round: int
     stack: StackName
     replicas: int
     points: tuple[Point, ...]
-    passes: int = 1
-
-    def number(self, turn: int) -> int:
-        """Return under which number a pass (from 1) is kept, counted over all rounds."""
-        return (self.round - 1) * self.passes + turn
 
 
 def schedule(
-    stacks: Sequence[StackName], points: Sequence[Point], *, rounds: int, passes: int = 1
+    stacks: Sequence[StackName], points: Sequence[Point], *, rounds: int
 ) -> tuple[Visit, ...]:
     """Return all visits in order; loads for as many replicas share a start."""
     sizes = sorted({point.replicas for point in points})
@@ -45,7 +39,6 @@ def schedule(
             stack=stack,
             replicas=replicas,
             points=tuple(point for point in points if point.replicas == replicas),
-            passes=passes,
         )
         for number in range(1, rounds + 1)
         for replicas in sizes

@@ -26,7 +26,10 @@ LOGICAL_SLOTS: Final = 64
 _OBJECT_STORE_BYTES: Final = 256 * 1024 * 1024
 """Nothing of ours goes through Ray's object store; this is near Ray's own minimum."""
 
-_INHERITED: Final = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "LD_LIBRARY_PATH")
+_INHERITED: Final = (
+    *("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "LD_LIBRARY_PATH"),
+    "TOKIO_WORKER_THREADS",  # of vLLM's Rust front end
+)
 _INHERITED_PREFIXES: Final = ("OTEL_", "VLLM_", "HF_", "CUDA_", "NVIDIA_", "NCCL_", "SLUICE_")
 
 

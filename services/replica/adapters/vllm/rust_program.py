@@ -1,8 +1,8 @@
 """vLLM's Rust front end as a running process that never outlives this one.
 
 vLLM's own `RustFrontendProcessManager` starts it, because the program's options change between
-releases. What it starts is a script of two lines, which asks the kernel to kill the program when
-the thread that started it ends, and then becomes the program: so it dies with the replica, however
+releases. What it starts is a short script, which asks the kernel to kill the program when the
+thread that started it ends, and then becomes the program: so it dies with the replica, however
 that dies. Source: prctl(2), PR_SET_PDEATHSIG.
 """
 
@@ -25,6 +25,7 @@ import httpx
 
 from libs.contracts.lease import Address, Endpoint, UnixEndpoint
 from libs.errors import TransientError
+from services.replica.adapters.vllm.rust_threads import thread_counts
 from services.replica.sockets import FrontEndSocket
 
 if TYPE_CHECKING:
@@ -165,7 +166,7 @@ def launch_program(plan: RustPlan, arguments: Namespace, listeners: Any) -> Rust
     own = copy(arguments)
     own.shutdown_timeout = max(1, round(plan.drain_timeout_s))
     started = RustFrontendProcessManager(
-        binary_path=str(_script(plan)),
+        binary_path=str(write_starter(plan)),
         sock=plan.at.open(),
         args=own,
         input_listener=listeners.inputs[0],
@@ -189,10 +190,15 @@ def client(address: Address) -> httpx.AsyncClient:
             return httpx.AsyncClient(base_url=f"http://{address}", trust_env=False, timeout=5)
 
 
-def _script(plan: RustPlan) -> Path:
-    """Write the script; the replica's own Python is the one that is surely there."""
+def write_starter(plan: RustPlan) -> Path:
+    """Write the script; the replica's own Python is the one that is surely there.
+
+    The numbers of threads are for who has not set any in the replica's environment.
+    """
     script = plan.folder / "vllm-rs-tied"
     words = [sys.executable, "-I", "-S", "-c", _TIED, str(os.getpid()), str(plan.program)]
-    script.write_text(f'#!/bin/sh\nexec {shlex.join(words)} "$@"\n')
+    counts = thread_counts(len(os.sched_getaffinity(0)))
+    threads = "".join(f'export {name}="${{{name}:-{count}}}"\n' for name, count in counts.items())
+    script.write_text(f'#!/bin/sh\n{threads}exec {shlex.join(words)} "$@"\n')
     script.chmod(0o700)
     return script
