@@ -229,6 +229,19 @@ def test_a_wheel_without_the_program_is_told(without: Checkout) -> None:
     went_without(without, ran, reason="does not contain vllm/vllm-rs")
 
 
+def test_a_download_that_is_killed_is_told(without: Checkout) -> None:
+    """It cannot give a reason itself."""
+    program = without.root / "tools/build/rust_front_end.py"
+    script = program.read_text()
+    program.write_text("import os\nos.kill(os.getpid(), 9)\n")
+    try:
+        ran = without.sluice()
+    finally:
+        program.write_text(script)
+
+    went_without(without, ran, reason="the download was killed")
+
+
 def test_without_a_network_the_next_try_is_a_day_later_or_when_asked(without: Checkout) -> None:
     """One line for the attempt, none for the starts after it."""
     (wheel,) = (without.root / "wheels").glob("vllm-*.whl")
