@@ -73,7 +73,7 @@ def limit(
     concurrent: AtOnce = None,
     priority: Before = None,
 ) -> None:
-    """Change a tenant's limits; what is not named stays as it is."""
+    """Change a tenant's limits; those that are not given stay as they are."""
     limits = Limits(
         requests_per_minute=requests_per_minute, concurrent=concurrent, priority=priority
     )
@@ -82,20 +82,21 @@ def limit(
 
 @app.command()
 def revoke(name: Name) -> None:
-    """Let a tenant's key count no more; what is being answered ends as it would have."""
+    """Reject a tenant's key from now on; its running requests are finished."""
     if asyncio.run(_revoke(name)):
         err.print(
-            "No tenant is left, so nobody may ask: add one with `./sluice tenant add NAME`,"
-            " or let everybody ask with `./sluice tenant open`."
+            "No tenant is left, so every request is rejected: add one with"
+            " `./sluice tenant add NAME`, or serve requests without a key again with"
+            " `./sluice tenant open`."
         )
     out.print(f"{name} is revoked.")
 
 
 @app.command(name="open")
 def open_() -> None:
-    """Let everybody ask without a key, once every tenant is revoked."""
+    """Serve requests without a key again, once every tenant is revoked."""
     asyncio.run(_open())
-    out.print("Everybody may ask, without a key.")
+    out.print("Requests need no key.")
 
 
 @app.command(name="list")
@@ -109,7 +110,7 @@ def list_(
     elif tenants:
         out.print(table(tenants))
     else:
-        out.print("No tenant was ever added: everybody may ask.")
+        out.print("No tenant was ever added: requests need no key.")
 
 
 def to_json(tenant: Tenant) -> dict[str, str | int | bool | None]:

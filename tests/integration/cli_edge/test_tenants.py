@@ -124,7 +124,7 @@ async def test_the_last_tenants_end_opens_nothing_before_it_is_said(stack: Stack
 
     assert (early.code, revoked.code, opened.code) == (2, 0, 0)
     assert "revoke every tenant first; there is: acme" in early.err
-    assert "nobody may ask" in revoked.err
+    assert "every request is rejected" in revoked.err
     assert closed.json()["error"]["code"] == "invalid_api_key"
 
 
