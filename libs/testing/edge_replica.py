@@ -20,6 +20,7 @@ from libs.bus.permissions import REPLICA
 from libs.contracts.lease import ReplicaLease, ReplicaState
 from libs.contracts.model_spec import ModelSpec
 from libs.contracts.subjects import REPLICAS_BUCKET
+from libs.engine.engine_folder import SHARED_MEMORY, remove_dead
 from libs.engine.simulated.totals_file import VARIABLE, read_totals
 from libs.errors import PeerUnreachableError
 from libs.testing.edge_world import EdgeWorld
@@ -40,16 +41,30 @@ class Replica:
 
     Attributes:
         totals_file: where its simulated device keeps its totals.
+        sockets_dir: where replicas make their folders.
+        temporary_dir: where it would put its other temporary files.
         started: its operating system process.
     """
 
     lease: ReplicaLease
     totals_file: Path
+    sockets_dir: Path
+    temporary_dir: Path
     started: Process
 
     def made(self) -> int:
         """Return how many tokens its device has made so far."""
         return read_totals(self.totals_file).output_tokens
+
+    def files(self) -> set[Path]:
+        """Return what there is of it and of others like it: files, folders and shared memory.
+
+        torch keeps its cache for every process of a user.
+        """
+        temporary = {path for path in self.temporary_dir.iterdir() if "inductor" not in path.name}
+        own = set(self.sockets_dir.rglob("*"))
+        notes = [path.name for path in own if path.suffix == ".shm"]
+        return temporary | own | {SHARED_MEMORY / note.split(".")[0] for note in notes}
 
 
 @asynccontextmanager
@@ -60,12 +75,19 @@ async def running_replica(world: EdgeWorld, spec: ModelSpec) -> AsyncIterator[Re
         PeerUnreachableError: it did not become ready.
     """
     log_file, totals_file = world.folder / "replica.log", world.folder / "totals"
+    sockets, temporary = world.folder / "s", world.folder / "t"
+    temporary.mkdir(exist_ok=True)
     with log_file.open("wb") as log:
         started = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "services.replica"),
             *("--model-spec", _SPEC.dump_json(spec).decode()),
             cwd=_ROOT,
-            env=_environment(world, totals_file),
+            env={
+                **_environment(world),
+                "SLUICE_REPLICA_SOCKETS_DIR": str(sockets),
+                "TMPDIR": str(temporary),
+                VARIABLE: str(totals_file),
+            },
             stdout=log,
             stderr=log,
             start_new_session=True,
@@ -73,9 +95,16 @@ async def running_replica(world: EdgeWorld, spec: ModelSpec) -> AsyncIterator[Re
     try:
         lease = await _until_ready(world, started, log_file)
         await _until_served(world)
-        yield Replica(lease=lease, totals_file=totals_file, started=started)
+        yield Replica(
+            lease=lease,
+            totals_file=totals_file,
+            sockets_dir=sockets,
+            temporary_dir=temporary,
+            started=started,
+        )
     finally:
         await _end(started)
+        remove_dead(sockets)
 
 
 async def _until_ready(world: EdgeWorld, started: Process, log_file: Path) -> ReplicaLease:
@@ -84,12 +113,17 @@ async def _until_ready(world: EdgeWorld, started: Process, log_file: Path) -> Re
             while started.returncode is None:
                 for entry in view.snapshot().entries.values():
                     lease = entry.value
-                    if isinstance(lease, ReplicaLease) and lease.state is ReplicaState.READY:
+                    if isinstance(lease, ReplicaLease) and _is_ready(lease, started):
                         return lease
                 await view.changed(timeout_s=_LOOK_S)
     except TimeoutError:
         pass
     raise PeerUnreachableError(peer="replica", cause=f"it did not become ready: {_said(log_file)}")
+
+
+def _is_ready(lease: ReplicaLease, started: Process) -> bool:
+    """Tell whether this is the process's own lease; a killed one's stays for its TTL."""
+    return lease.pid == started.pid and lease.state is ReplicaState.READY
 
 
 def _said(log_file: Path) -> str:
@@ -116,18 +150,14 @@ async def _end(started: Process) -> None:
     await started.wait()
 
 
-def _environment(world: EdgeWorld, totals_file: Path) -> dict[str, str]:
-    sockets = world.folder / "s"
-    sockets.mkdir(mode=0o700)
+def _environment(world: EdgeWorld) -> dict[str, str]:
     folders = [str(_ROOT), str(_ROOT / "libs" / "engine" / "plugin"), *sys.path]
     return {
         **os.environ,
         "PYTHONPATH": os.pathsep.join(dict.fromkeys(folder for folder in folders if folder)),
         "SLUICE_REPLICA_NATS_CREDENTIALS_FILE": str(_credentials(world)),
         "SLUICE_REPLICA_MODELS_DIR": str(world.folder),
-        "SLUICE_REPLICA_SOCKETS_DIR": str(sockets),
         "SLUICE_REPLICA_DRAIN_GRACE_S": "0",
-        VARIABLE: str(totals_file),
     }
 
 

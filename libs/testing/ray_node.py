@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Final
 
 from deploy.local.ray_head import RayHead, driver_environment, node_environment, start_command
+from libs.engine.engine_folder import remove_dead
 from libs.testing.free_port import free_port
 
 START_TIMEOUT_S: Final = 180.0
@@ -105,6 +106,8 @@ class RayNode:
         if self._head is not None:
             self._head.wait(STOP_TIMEOUT_S)
         shutil.rmtree(self.folder, ignore_errors=True)
+        # Ray ends its workers with SIGKILL, and no later replica may come that tidies up.
+        remove_dead(Path(tempfile.gettempdir()))
 
     def put_application(self, name: str, import_path: str, args: Mapping[str, str]) -> None:
         """Deploy one Serve application without Serve's own proxy, scaled from outside."""

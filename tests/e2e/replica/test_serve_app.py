@@ -9,6 +9,7 @@ import asyncio
 import json
 import os
 import signal
+import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -22,10 +23,12 @@ from openai.types.chat import ChatCompletionUserMessageParam
 from libs.bus.codec import encode
 from libs.contracts.events import ReplicaFailed, ReplicaJoined, ReplicaLeft
 from libs.contracts.ids import ModelName
-from libs.contracts.lease import FrontEnd, ReplicaState
+from libs.contracts.lease import FrontEnd, ReplicaLease, ReplicaState
 from libs.contracts.model_spec import ModelSpec
 from libs.contracts.reports import LoadReport
 from libs.contracts.subjects import LOAD_SUBJECTS
+from libs.engine.engine_folder import SHARED_MEMORY
+from libs.testing.eventually import eventually
 from libs.testing.ray_node import marked
 from libs.testing.replica_world import MODEL, ReplicaWorld, is_ready
 
@@ -228,6 +231,7 @@ async def test_a_killed_replica_leaves_nothing_behind_and_comes_back(world: Repl
     first = world.lease()
     assert first is not None
     engine_before = set(_engine_pids(world))
+    segments = [note.name.split(".")[0] for note in _folder(first).glob("*.shm")]
 
     os.kill(first.pid, signal.SIGKILL)
     await world.until(
@@ -235,6 +239,9 @@ async def test_a_killed_replica_leaves_nothing_behind_and_comes_back(world: Repl
     )
 
     assert not engine_before & set(_engine_pids(world))
+    assert segments
+    assert not any((SHARED_MEMORY / name).exists() for name in segments)
+    assert not _folder(first).exists()
 
 
 async def test_a_dead_worker_fails_the_replica_which_serve_replaces(world: ReplicaWorld) -> None:
@@ -259,6 +266,9 @@ async def test_a_dead_worker_fails_the_replica_which_serve_replaces(world: Repli
 async def test_a_replica_that_leaves_finishes_its_stream_first(world: ReplicaWorld) -> None:
     """Scaled to nothing: the running stream arrives whole, the lease goes, the fact is told."""
     seen: list[ReplicaState] = []
+    first = world.lease()
+    assert first is not None
+    assert _folder(first).is_dir()
     stream = asyncio.create_task(_stream_length(world))
     await asyncio.sleep(1)
 
@@ -275,6 +285,7 @@ async def test_a_replica_that_leaves_finishes_its_stream_first(world: ReplicaWor
     assert isinstance(facts[-1], ReplicaLeft)
     assert facts[-1].unfinished == 0
     assert [fact for fact in facts if isinstance(fact, ReplicaJoined)]
+    await eventually(lambda: _is_gone(first), within_s=10, what="the end of its folder")
 
 
 async def test_a_model_that_is_not_there_fails_its_application_in_one_line(
@@ -347,6 +358,15 @@ def _spans(world: ReplicaWorld, trace_id: str) -> Iterator[_Span]:
                     for pair in span.get("attributes", [])
                 },
             )
+
+
+def _folder(lease: ReplicaLease) -> Path:
+    """Return where a replica has its files."""
+    return Path(tempfile.gettempdir()) / f"sluice-{lease.incarnation}"
+
+
+async def _is_gone(lease: ReplicaLease) -> bool:
+    return not _folder(lease).exists()
 
 
 def _engine_pids(world: ReplicaWorld) -> list[int]:

@@ -21,6 +21,7 @@ from opentelemetry.trace import Tracer
 from libs.contracts.lease import FrontEnd, Versions
 from libs.contracts.model_spec import FrontEndChoice, ModelSpec
 from libs.engine.arguments import Executor, api_server_arguments, engine_environment
+from libs.engine.engine_folder import FOLDER_VARIABLE
 from libs.engine.memory import check_memory
 from libs.engine.rust_front_end import Missing, find_program
 from libs.engine.sources import ModelSource, resolve_source
@@ -82,7 +83,7 @@ class Launch:
         rust_at: where the Rust front end listens, if there is one.
         python_at: where the Python application listens.
         record: exports finished spans of requests; None where spans go nowhere.
-        folder: short and private to this replica, for what it writes while it runs.
+        folder: of this replica alone, for all that it and its engine put into the file system.
         drain_timeout_s: how long the Rust front end finishes running requests when it is to end.
     """
 
@@ -263,6 +264,7 @@ def _set_environment(values: Mapping[str, str]) -> None:
 def _environment(launch: Launch, source: ModelSource) -> dict[str, str]:
     """Return what vLLM's processes read; this process belongs to one replica alone."""
     environment = engine_environment(launch.spec, is_local=source.is_local)
+    environment[FOLDER_VARIABLE] = str(launch.folder)
     if launch.placement.executor is Executor.MULTIPROCESSING:
         environment["OMP_NUM_THREADS"] = str(_threads(launch))
     if launch.placement.ray_address is not None:
