@@ -41,30 +41,16 @@ class Replica:
 
     Attributes:
         totals_file: where its simulated device keeps its totals.
-        sockets_dir: where replicas make their folders.
-        temporary_dir: where it would put its other temporary files.
         started: its operating system process.
     """
 
     lease: ReplicaLease
     totals_file: Path
-    sockets_dir: Path
-    temporary_dir: Path
     started: Process
 
     def made(self) -> int:
         """Return how many tokens its device has made so far."""
         return read_totals(self.totals_file).output_tokens
-
-    def files(self) -> set[Path]:
-        """Return what there is of it and of others like it: files, folders and shared memory.
-
-        torch keeps its cache for every process of a user.
-        """
-        temporary = {path for path in self.temporary_dir.iterdir() if "inductor" not in path.name}
-        own = set(self.sockets_dir.rglob("*"))
-        notes = [path.name for path in own if path.suffix == ".shm"]
-        return temporary | own | {SHARED_MEMORY / note.split(".")[0] for note in notes}
 
 
 @asynccontextmanager
@@ -74,37 +60,59 @@ async def running_replica(world: EdgeWorld, spec: ModelSpec) -> AsyncIterator[Re
     Raises:
         PeerUnreachableError: it did not become ready.
     """
-    log_file, totals_file = world.folder / "replica.log", world.folder / "totals"
-    sockets, temporary = world.folder / "s", world.folder / "t"
-    temporary.mkdir(exist_ok=True)
-    with log_file.open("wb") as log:
+    async with starting_replica(world, spec) as started:
+        lease = await _until_ready(world, started, _log_file(world))
+        await _until_served(world)
+        yield Replica(lease=lease, totals_file=_totals_file(world), started=started)
+
+
+@asynccontextmanager
+async def starting_replica(world: EdgeWorld, spec: ModelSpec) -> AsyncIterator[Process]:
+    """Start a replica, without waiting for anything, and end it with the body."""
+    _temporary_dir(world).mkdir(exist_ok=True)
+    with _log_file(world).open("wb") as log:
         started = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "services.replica"),
             *("--model-spec", _SPEC.dump_json(spec).decode()),
             cwd=_ROOT,
-            env={
-                **_environment(world),
-                "SLUICE_REPLICA_SOCKETS_DIR": str(sockets),
-                "TMPDIR": str(temporary),
-                VARIABLE: str(totals_file),
-            },
+            env=_environment(world),
             stdout=log,
             stderr=log,
             start_new_session=True,
         )
     try:
-        lease = await _until_ready(world, started, log_file)
-        await _until_served(world)
-        yield Replica(
-            lease=lease,
-            totals_file=totals_file,
-            sockets_dir=sockets,
-            temporary_dir=temporary,
-            started=started,
-        )
+        yield started
     finally:
         await _end(started)
-        remove_dead(sockets)
+        remove_dead(sockets_dir(world))
+
+
+def sockets_dir(world: EdgeWorld) -> Path:
+    """Return where the world's replicas make their folders."""
+    return world.folder / "s"
+
+
+def replica_files(world: EdgeWorld) -> set[Path]:
+    """Return what there is of the world's replicas: files, folders and shared memory.
+
+    torch keeps its cache for every process of a user.
+    """
+    temporary = {path for path in _temporary_dir(world).iterdir() if "inductor" not in path.name}
+    own = set(sockets_dir(world).rglob("*"))
+    notes = [path.name for path in own if path.suffix == ".shm"]
+    return temporary | own | {SHARED_MEMORY / note.split(".")[0] for note in notes}
+
+
+def _temporary_dir(world: EdgeWorld) -> Path:
+    return world.folder / "t"
+
+
+def _log_file(world: EdgeWorld) -> Path:
+    return world.folder / "replica.log"
+
+
+def _totals_file(world: EdgeWorld) -> Path:
+    return world.folder / "totals"
 
 
 async def _until_ready(world: EdgeWorld, started: Process, log_file: Path) -> ReplicaLease:
@@ -157,7 +165,10 @@ def _environment(world: EdgeWorld) -> dict[str, str]:
         "PYTHONPATH": os.pathsep.join(dict.fromkeys(folder for folder in folders if folder)),
         "SLUICE_REPLICA_NATS_CREDENTIALS_FILE": str(_credentials(world)),
         "SLUICE_REPLICA_MODELS_DIR": str(world.folder),
+        "SLUICE_REPLICA_SOCKETS_DIR": str(sockets_dir(world)),
         "SLUICE_REPLICA_DRAIN_GRACE_S": "0",
+        "TMPDIR": str(_temporary_dir(world)),
+        VARIABLE: str(_totals_file(world)),
     }
 
 

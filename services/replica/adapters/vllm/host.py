@@ -12,9 +12,10 @@ from argparse import Namespace
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from opentelemetry.trace import Tracer
 
@@ -39,6 +40,7 @@ from services.replica.adapters.vllm.engine_core import (
 )
 from services.replica.adapters.vllm.engine_reports import EngineReports, Record, engine_reports
 from services.replica.adapters.vllm.engine_spans import Engine
+from services.replica.adapters.vllm.engine_start import shut_down, start_beside
 from services.replica.adapters.vllm.lora_slots import LoraSlots
 from services.replica.adapters.vllm.rust_program import (
     RustPlan,
@@ -53,8 +55,6 @@ if TYPE_CHECKING:
     from vllm.entrypoints.openai.models.protocol import BaseModelPath
     from vllm.v1.engine.async_llm import AsyncLLM
 
-
-SHUTDOWN_TIMEOUT_S: Final = 5.0
 
 _log = get_logger(__name__)
 
@@ -180,36 +180,33 @@ async def _engine(
         )
         yield VllmEngine(started, reports, facts, served), app
     finally:
-        if started.rust is not None:
-            await started.rust.cut()
-        await asyncio.to_thread(started.llm.shutdown, SHUTDOWN_TIMEOUT_S)
+        await shut_down(started)
 
 
 async def _start(arguments: Namespace, launch: Launch) -> tuple[Started, str]:
     """Start the engine with the front ends of its spec; returns why there is no Rust among them."""
     plan = await asyncio.to_thread(_plan_rust, launch)
     if isinstance(plan, str):
-        return await asyncio.to_thread(_start_engine, arguments, launch, None), plan
+        return await start_beside(partial(_start_engine, arguments, launch, None)), plan
     try:
-        started = await asyncio.to_thread(_start_engine, arguments, launch, plan)
+        started = await start_beside(partial(_start_engine, arguments, launch, plan))
         await _until_healthy(started, started.rust)
     except RustProgramError as exc:
         if launch.spec.engine.front_end is FrontEndChoice.RUST:
             raise
         _log.warning("rust_front_end_failed", reason=str(exc))
-        return await asyncio.to_thread(_start_engine, arguments, launch, None), str(exc)
+        return await start_beside(partial(_start_engine, arguments, launch, None)), str(exc)
     return started, ""
 
 
 async def _until_healthy(started: Started, rust: RustProgram | None) -> None:
-    """Wait for the Rust front end; a start without it ends here, and nothing is left running."""
+    """Wait for the Rust front end; a start that ends here leaves nothing running."""
     if rust is None:
         return
     try:
         await rust.until_healthy()
-    except RustProgramError:
-        await rust.cut()
-        await asyncio.to_thread(started.llm.shutdown, SHUTDOWN_TIMEOUT_S)
+    except (RustProgramError, asyncio.CancelledError):
+        await shut_down(started)
         raise
 
 
