@@ -17,20 +17,17 @@ from typing import Final
 from libs.engine.engine_folder import FOLDER_VARIABLE, engine_folder
 
 ROOT: Final = Path(__file__).absolute().parents[2]
-PROGRAM: Final = "libs.testing.front_ends.program"
+PROGRAM: Final = "tools.front_ends.program"
 END_TIMEOUT_S: Final = 30.0
 _LOG_CHARACTERS: Final = 5_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FrontEnds:
-    """Where both listen, as URLs, and the ids of their processes and of the engine core's."""
+    """Where both listen, as URLs."""
 
     rust: str
     python: str
-    rust_pid: int
-    python_pid: int
-    engine_pid: int
 
 
 @contextmanager

@@ -36,6 +36,7 @@ from services.replica.adapters.vllm.engine_core import (
     FRONT_ENDS,
     PYTHON_ALONE,
     Started,
+    engine_config,
     start_engine,
 )
 from services.replica.adapters.vllm.engine_reports import EngineReports, Record, engine_reports
@@ -172,7 +173,7 @@ async def _engine(
             front_ends=_front_ends(launch, started.rust, reason),
         )
         _log.info("engine_started", executor=facts.executor, front_end=facts.front_ends.main)
-        app = await _application(started.llm, arguments)
+        app = await application(started.llm, arguments)
         models = app.state.openai_serving_models
         served = Served(
             names=ServedNames(models.base_model_paths),
@@ -249,7 +250,7 @@ def _prepare(launch: Launch) -> Namespace:
     source = resolve_source(launch.spec.source, models_dir=launch.models_dir)
     check_memory(launch.spec, source)
     _set_environment(_environment(launch, source))
-    return _parse(
+    return parse_arguments(
         api_server_arguments(launch.spec, model=source.model, executor=launch.placement.executor)
     )
 
@@ -272,7 +273,8 @@ def _environment(launch: Launch, source: ModelSource) -> dict[str, str]:
     return environment
 
 
-def _parse(words: list[str]) -> Namespace:
+def parse_arguments(words: list[str]) -> Namespace:
+    """Parse words as vLLM's API server does."""
     from vllm.entrypoints.launchers.cli_args import make_arg_parser
     from vllm.utils.argparse_utils import FlexibleArgumentParser
 
@@ -288,15 +290,7 @@ def _start_engine(arguments: Namespace, launch: Launch, plan: RustPlan | None) -
 
 
 def _configure(arguments: Namespace, launch: Launch, *, clients: int) -> VllmConfig:
-    from vllm.engine.arg_utils import AsyncEngineArgs
-    from vllm.usage.usage_lib import UsageContext
-
-    usage = UsageContext.OPENAI_API_SERVER
-    wanted = AsyncEngineArgs.from_cli_args(arguments)
-    if clients > 1:
-        wanted._api_process_count = clients  # noqa: SLF001 - as vLLM's own `serve` sets it
-        wanted._api_process_rank = -1  # noqa: SLF001
-    config = wanted.create_engine_config(usage)
+    config = engine_config(arguments, clients=clients)
     config.parallel_config.placement_group = launch.placement.placement_group
     threads = _threads(launch)
     if threads > 1 and launch.placement.executor is Executor.RAY:
@@ -310,7 +304,8 @@ def _threads(launch: Launch) -> int:
     return worker_threads(launch.spec, cpus=len(os.sched_getaffinity(0))) or 1
 
 
-async def _application(llm: AsyncLLM, arguments: Namespace) -> Any:  # noqa: ANN401 - an ASGI application
+async def application(llm: AsyncLLM, arguments: Namespace) -> Any:  # noqa: ANN401 - an ASGI application
+    """Return vLLM's own application for an engine."""
     from vllm.entrypoints.launchers.api_server.app_state import init_app_state
     from vllm.entrypoints.launchers.app import build_app
 
