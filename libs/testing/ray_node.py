@@ -57,6 +57,7 @@ class RayNode:
             **os.environ,
             **environment,
             **node_environment(self._node),
+            "TMPDIR": str(self.folder),
             _MARK: self._mark,
             "PYTHONPATH": _import_path(import_folders),
         }
@@ -105,9 +106,8 @@ class RayNode:
                 break
         if self._head is not None:
             self._head.wait(STOP_TIMEOUT_S)
+        remove_dead(self.folder)
         shutil.rmtree(self.folder, ignore_errors=True)
-        # Ray ends its workers with SIGKILL, and no later replica may come that tidies up.
-        remove_dead(Path(tempfile.gettempdir()))
 
     def put_application(self, name: str, import_path: str, args: Mapping[str, str]) -> None:
         """Deploy one Serve application without Serve's own proxy, scaled from outside."""

@@ -9,7 +9,6 @@ import asyncio
 import json
 import os
 import signal
-import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -231,7 +230,7 @@ async def test_a_killed_replica_leaves_nothing_behind_and_comes_back(world: Repl
     first = world.lease()
     assert first is not None
     engine_before = set(_engine_pids(world))
-    segments = [note.name.split(".")[0] for note in _folder(first).glob("*.shm")]
+    segments = [note.name.split(".")[0] for note in _folder(world, first).glob("*.shm")]
 
     os.kill(first.pid, signal.SIGKILL)
     await world.until(
@@ -241,7 +240,7 @@ async def test_a_killed_replica_leaves_nothing_behind_and_comes_back(world: Repl
     assert not engine_before & set(_engine_pids(world))
     assert segments
     assert not any((SHARED_MEMORY / name).exists() for name in segments)
-    assert not _folder(first).exists()
+    assert not _folder(world, first).exists()
 
 
 async def test_a_dead_worker_fails_the_replica_which_serve_replaces(world: ReplicaWorld) -> None:
@@ -264,11 +263,19 @@ async def test_a_dead_worker_fails_the_replica_which_serve_replaces(world: Repli
 
 
 async def test_a_replica_that_leaves_finishes_its_stream_first(world: ReplicaWorld) -> None:
-    """Scaled to nothing: the running stream arrives whole, the lease goes, the fact is told."""
+    """Scaled to nothing: the running stream arrives whole, the lease goes, the fact is told.
+
+    Its files go with it.
+    """
+
+    async def is_gone() -> bool:
+        return not folder.exists()
+
     seen: list[ReplicaState] = []
     first = world.lease()
     assert first is not None
-    assert _folder(first).is_dir()
+    folder = _folder(world, first)
+    assert folder.is_dir()
     stream = asyncio.create_task(_stream_length(world))
     await asyncio.sleep(1)
 
@@ -285,7 +292,7 @@ async def test_a_replica_that_leaves_finishes_its_stream_first(world: ReplicaWor
     assert isinstance(facts[-1], ReplicaLeft)
     assert facts[-1].unfinished == 0
     assert [fact for fact in facts if isinstance(fact, ReplicaJoined)]
-    await eventually(lambda: _is_gone(first), within_s=10, what="the end of its folder")
+    await eventually(is_gone, within_s=10, what="the end of its folder")
 
 
 async def test_a_model_that_is_not_there_fails_its_application_in_one_line(
@@ -360,13 +367,9 @@ def _spans(world: ReplicaWorld, trace_id: str) -> Iterator[_Span]:
             )
 
 
-def _folder(lease: ReplicaLease) -> Path:
+def _folder(world: ReplicaWorld, lease: ReplicaLease) -> Path:
     """Return where a replica has its files."""
-    return Path(tempfile.gettempdir()) / f"sluice-{lease.incarnation}"
-
-
-async def _is_gone(lease: ReplicaLease) -> bool:
-    return not _folder(lease).exists()
+    return world.ray.folder / f"sluice-{lease.incarnation}"
 
 
 def _engine_pids(world: ReplicaWorld) -> list[int]:

@@ -268,7 +268,7 @@ def _environment(launch: Launch, source: ModelSource) -> dict[str, str]:
     if launch.placement.ray_address is not None:
         environment["RAY_ADDRESS"] = launch.placement.ray_address
     if (target := otlp_target(otel_environment())) is not None:
-        # vLLM's own default is another one than the specification's and ours.
+        # vLLM's default protocol differs from the specification's and ours.
         environment["OTEL_EXPORTER_OTLP_TRACES_PROTOCOL"] = target.protocol.value
     return environment
 
