@@ -100,7 +100,7 @@ def _simulated_arguments(spec: ModelSpec) -> list[str]:
 
 
 def _divisible_heads(workers: int) -> list[str]:
-    """Let several workers share any model's configuration: nobody computes its heads.
+    """Let several workers share any model's configuration: its heads are never computed.
 
     vLLM refuses a number of heads that the workers cannot share; the built-in model has nine.
     """

@@ -19,6 +19,7 @@ from libs.bus.permissions import REPLICA
 from libs.contracts.lease import ReplicaLease, ReplicaState
 from libs.contracts.model_spec import ModelSpec
 from libs.contracts.subjects import REPLICAS_BUCKET
+from libs.engine.engine_folder import SHARED_MEMORY, remove_dead
 from libs.engine.simulated.totals_file import VARIABLE, read_totals
 from libs.errors import PeerUnreachableError
 from libs.testing.edge_world import EdgeWorld
@@ -58,23 +59,59 @@ async def running_replica(world: EdgeWorld, spec: ModelSpec) -> AsyncIterator[Re
     Raises:
         PeerUnreachableError: it did not become ready.
     """
-    log_file, totals_file = world.folder / "replica.log", world.folder / "totals"
-    with log_file.open("wb") as log:
+    async with starting_replica(world, spec) as started:
+        lease = await _until_ready(world, started, _log_file(world))
+        await _until_served(world)
+        yield Replica(lease=lease, totals_file=_totals_file(world), started=started)
+
+
+@asynccontextmanager
+async def starting_replica(world: EdgeWorld, spec: ModelSpec) -> AsyncIterator[Process]:
+    """Start a replica, without waiting for anything, and end it with the body."""
+    _temporary_dir(world).mkdir(exist_ok=True)
+    with _log_file(world).open("wb") as log:
         started = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "services.replica"),
             *("--model-spec", _SPEC.dump_json(spec).decode()),
             cwd=_ROOT,
-            env=_environment(world, totals_file),
+            env=_environment(world),
             stdout=log,
             stderr=log,
             start_new_session=True,
         )
     try:
-        lease = await _until_ready(world, started, log_file)
-        await _until_served(world)
-        yield Replica(lease=lease, totals_file=totals_file, started=started)
+        yield started
     finally:
         await _end(started)
+        remove_dead(sockets_dir(world))
+
+
+def sockets_dir(world: EdgeWorld) -> Path:
+    """Return where the world's replicas make their folders."""
+    return world.folder / "s"
+
+
+def replica_files(world: EdgeWorld) -> set[Path]:
+    """Return what there is of the world's replicas: files, folders and shared memory.
+
+    torch keeps its cache for every process of a user.
+    """
+    temporary = {path for path in _temporary_dir(world).iterdir() if "inductor" not in path.name}
+    own = set(sockets_dir(world).rglob("*"))
+    notes = [path.name for path in own if path.suffix == ".shm"]
+    return temporary | own | {SHARED_MEMORY / note.split(".")[0] for note in notes}
+
+
+def _temporary_dir(world: EdgeWorld) -> Path:
+    return world.folder / "t"
+
+
+def _log_file(world: EdgeWorld) -> Path:
+    return world.folder / "replica.log"
+
+
+def _totals_file(world: EdgeWorld) -> Path:
+    return world.folder / "totals"
 
 
 async def _until_ready(world: EdgeWorld, started: Process, log_file: Path) -> ReplicaLease:
@@ -83,12 +120,17 @@ async def _until_ready(world: EdgeWorld, started: Process, log_file: Path) -> Re
             while started.returncode is None:
                 for entry in view.snapshot().entries.values():
                     lease = entry.value
-                    if isinstance(lease, ReplicaLease) and lease.state is ReplicaState.READY:
+                    if isinstance(lease, ReplicaLease) and _is_ready(lease, started):
                         return lease
                 await view.changed(timeout_s=_LOOK_S)
     except TimeoutError:
         pass
     raise PeerUnreachableError(peer="replica", cause=f"it did not become ready: {_said(log_file)}")
+
+
+def _is_ready(lease: ReplicaLease, started: Process) -> bool:
+    """Tell whether this is the process's own lease; a killed one's stays for its TTL."""
+    return lease.pid == started.pid and lease.state is ReplicaState.READY
 
 
 def _said(log_file: Path) -> str:
@@ -115,18 +157,17 @@ async def _end(started: Process) -> None:
     await started.wait()
 
 
-def _environment(world: EdgeWorld, totals_file: Path) -> dict[str, str]:
-    sockets = world.folder / "s"
-    sockets.mkdir(mode=0o700)
+def _environment(world: EdgeWorld) -> dict[str, str]:
     folders = [str(_ROOT), str(_ROOT / "libs" / "engine" / "plugin"), *sys.path]
     return {
         **os.environ,
         "PYTHONPATH": os.pathsep.join(dict.fromkeys(folder for folder in folders if folder)),
         "SLUICE_REPLICA_NATS_CREDENTIALS_FILE": str(_credentials(world)),
         "SLUICE_REPLICA_MODELS_DIR": str(world.folder),
-        "SLUICE_REPLICA_SOCKETS_DIR": str(sockets),
+        "SLUICE_REPLICA_SOCKETS_DIR": str(sockets_dir(world)),
         "SLUICE_REPLICA_DRAIN_GRACE_S": "0",
-        VARIABLE: str(totals_file),
+        "TMPDIR": str(_temporary_dir(world)),
+        VARIABLE: str(_totals_file(world)),
     }
 
 

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Final
 
 from deploy.local.ray_head import RayHead, driver_environment, node_environment, start_command
+from libs.engine.engine_folder import remove_dead
 from libs.testing.free_port import free_port
 
 START_TIMEOUT_S: Final = 180.0
@@ -56,6 +57,7 @@ class RayNode:
             **os.environ,
             **environment,
             **node_environment(self._node),
+            "TMPDIR": str(self.folder),
             _MARK: self._mark,
             "PYTHONPATH": _import_path(import_folders),
         }
@@ -104,6 +106,7 @@ class RayNode:
                 break
         if self._head is not None:
             self._head.wait(STOP_TIMEOUT_S)
+        remove_dead(self.folder)
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def put_application(self, name: str, import_path: str, args: Mapping[str, str]) -> None:

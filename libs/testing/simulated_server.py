@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import re
+import secrets
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -18,6 +20,7 @@ import httpx
 
 from libs.contracts.model_spec import ModelSpec
 from libs.engine.arguments import Executor, api_server_arguments, engine_environment
+from libs.engine.engine_folder import FOLDER_VARIABLE, engine_folder
 from libs.testing.free_port import free_port
 
 ROOT: Final = Path(__file__).absolute().parents[2]
@@ -158,21 +161,21 @@ def simulated_server(
     command += api_server_arguments(spec, model=str(folder), executor=executor)
     command += ["--host", "127.0.0.1", "--port", str(port), *options]
     log_file = folder / f"server-{port}.log"
-    with log_file.open("wb") as log:
-        started = subprocess.Popen(
-            command,
-            env=_environment(spec, environment or {}),
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-    server = SimulatedServer(f"http://127.0.0.1:{port}", spec.name)
-    try:
+    with ExitStack() as stack:
+        own = stack.enter_context(engine_folder(Path(tempfile.gettempdir()), secrets.token_hex(4)))
+        with log_file.open("wb") as log:
+            started = subprocess.Popen(
+                command,
+                env={**_environment(spec, environment or {}), FOLDER_VARIABLE: str(own)},
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        stack.callback(_end, started)
+        server = SimulatedServer(f"http://127.0.0.1:{port}", spec.name)
+        stack.callback(server.close)
         _wait_ready(server, started, log_file)
         yield server
-    finally:
-        server.close()
-        _end(started)
 
 
 def _environment(spec: ModelSpec, extra: Mapping[str, str]) -> dict[str, str]:

@@ -33,7 +33,7 @@ _log = get_logger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Leaving:
-    """An adapter that serves nobody new, and the requests that came in while it did."""
+    """An adapter that takes no new requests, and those that came in while it did."""
 
     handle: int
     requests: frozenset[int]

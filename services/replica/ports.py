@@ -19,7 +19,7 @@ class AdapterSlots(Protocol):
         ...
 
     async def load(self, adapter: AdapterSpec) -> int:
-        """Read an adapter into the engine, for nobody yet, and return its handle.
+        """Load an adapter into the engine without serving it yet, and return its handle.
 
         Raises:
             ControlPlaneError: it is not there, or the engine cannot take it.

@@ -113,7 +113,7 @@ class Replica:
                 self._service.run()
             )
         standing = await self._service.until_settled()
-        if standing.state is ReplicaState.FAILED:
+        if standing.state in {ReplicaState.STARTING, ReplicaState.FAILED}:
             await self._end()
             raise ReplicaFailedError(standing.reason)
 
@@ -121,11 +121,13 @@ class Replica:
         """Raise when the replica is no longer alive, so that Serve replaces it.
 
         Raises:
-            ReplicaFailedError: the engine died.
+            ReplicaFailedError: the engine died, or the replica's service ended with an error.
         """
         standing = self._service.standing
         if standing.state is ReplicaState.FAILED:
             raise ReplicaFailedError(standing.reason)
+        if self._life is not None and self._life.done():
+            raise ReplicaFailedError("The replica's service ended; its log says why.")
 
     async def __del__(self) -> None:
         """Drain, then end; Serve awaits this before it ends the process."""
@@ -134,9 +136,11 @@ class Replica:
             await self._end()
 
     async def _end(self) -> None:
-        if self._life is not None:
-            await self._life
-        await self._stack.aclose()
+        try:
+            if self._life is not None:
+                await self._life
+        finally:
+            await self._stack.aclose()
 
 
 def _wired(spec: ModelSpec) -> AbstractAsyncContextManager[ReplicaService]:

@@ -91,7 +91,7 @@ class ReplicaService:
         return self._standing
 
     async def until_settled(self) -> Standing:
-        """Wait until it is no longer starting; one that still is then broke."""
+        """Wait for the end of the start. A replica that is still STARTING after that has failed."""
         await self._settled.wait()
         return self._standing
 

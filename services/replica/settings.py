@@ -15,8 +15,9 @@ class ReplicaSettings(BaseSettings):
         nats_credentials_file: this service's way to the bus, a JSON file of mode 0600.
         models_dir: where the built-in model is.
         traces_dir: where traces go when no OTLP endpoint is configured; None drops them.
-        sockets_dir: a short folder on the edge's own machine, in which both front ends listen on
-            unix sockets of mode 0600 and on no port; None means ports.
+        sockets_dir: a folder on the edge's own machine, with a path of at most 54 bytes, in which
+            the replica makes its own; both front ends then listen on unix sockets of mode 0600 and
+            on no port. None means ports, and a folder among the temporary files.
         listen_host: the address on which replicas serve HTTP; loopback unless HAProxy is elsewhere.
         advertise_host: the address that leases carry; where HAProxy reaches `listen_host`.
         drain_grace_s: how long a leaving replica still takes requests, in seconds, so that the

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import secrets
+import tempfile
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from opentelemetry.trace import Tracer
 
@@ -18,6 +18,7 @@ from libs.bus.settings import BusSettings, read_credentials
 from libs.clock import Clock, SystemClock
 from libs.contracts.ids import EventId, Incarnation, ReplicaId
 from libs.contracts.model_spec import ModelSpec
+from libs.engine.engine_folder import engine_folder
 from libs.telemetry.settings import otel_environment
 from libs.telemetry.tracing import ServiceTracerProvider, configure_tracing
 from services.replica.adapters.http.door import HttpDoor
@@ -29,13 +30,7 @@ from services.replica.domain.statements import Identity
 from services.replica.doors import ReplicaDoor
 from services.replica.service import DrainLimits, ReplicaService, Surroundings
 from services.replica.settings import ReplicaSettings
-from services.replica.sockets import (
-    SUFFIX,
-    FrontEndSocket,
-    TcpSocket,
-    UnixSocket,
-    socket_folder,
-)
+from services.replica.sockets import FrontEndSocket, TcpSocket, UnixSocket
 
 SERVICE = "replica"
 
@@ -71,10 +66,15 @@ class ReplicaHost:
 async def wired(
     settings: ReplicaSettings, spec: ModelSpec, replica: ReplicaId, placement: Placement
 ) -> AsyncIterator[ReplicaService]:
-    """Build a replica; the body runs it. The bus need not be there."""
+    """Build a replica; the body runs it. The bus need not be there.
+
+    Raises:
+        UsageError: the path of the folder for sockets is too long.
+    """
     clock = SystemClock()
     who = _identity(spec, replica, clock)
     async with AsyncExitStack() as stack:
+        folder = stack.enter_context(engine_folder(_base(settings), who.incarnation))
         bus = await stack.enter_async_context(connect(_bus_settings(settings, who), wait=False))
         provider = _tracing(settings, who, stack)
         tracer = provider.get_tracer("services.replica")
@@ -83,10 +83,10 @@ async def wired(
             models_dir=settings.models_dir,
             placement=placement,
             tracer=tracer,
-            rust_at=_socket(settings, who, "r", stack),
-            python_at=_socket(settings, who, "p", stack),
+            rust_at=_socket(settings, folder / "rust.sock", stack),
+            python_at=_socket(settings, folder / "python.sock", stack),
             record=provider.recorder("services.replica"),
-            folder=_folder(stack),
+            folder=folder,
             drain_timeout_s=settings.drain_deadline_s,
         )
         service = ReplicaService(
@@ -138,23 +138,20 @@ def _tracing(
     return provider
 
 
-def _socket(
-    settings: ReplicaSettings, who: Identity, which: str, stack: AsyncExitStack
-) -> FrontEndSocket:
+def _base(settings: ReplicaSettings) -> Path:
+    """Return where this replica makes its folder."""
+    return settings.sockets_dir or Path(tempfile.gettempdir())
+
+
+def _socket(settings: ReplicaSettings, path: Path, stack: AsyncExitStack) -> FrontEndSocket:
     """Bind where one front end listens: beside the edge on a unix socket, else on a port."""
     at: FrontEndSocket
     if settings.sockets_dir is None:
         at = TcpSocket(listen_host=settings.listen_host, advertise_host=settings.advertise_host)
     else:
-        folder = socket_folder(settings.sockets_dir)
-        at = UnixSocket(folder / f"{who.incarnation}.{which}{SUFFIX}")
+        at = UnixSocket(path)
     stack.callback(at.close)
     return at
-
-
-def _folder(stack: AsyncExitStack) -> Path:
-    """Make a short folder that only this user can read; it goes when the replica ends."""
-    return Path(stack.enter_context(TemporaryDirectory(prefix="sluice-replica-")))
 
 
 def _world(bus: NatsBus, clock: Clock, tracer: Tracer) -> Surroundings:

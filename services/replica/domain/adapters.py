@@ -3,7 +3,7 @@
     wanted  --load-->  serving  --withdraw-->  withdrawn  --drop, after the grace-->  gone
                           ^________________________|  wanted again
 
-- The lease says first that a name is no longer served; whoever routes by it gets the grace time
+- The lease says first that a name is no longer served; routers have the grace time to remove it
   before the first request is refused.
 - A changed source is loaded beside what serves; when it cannot be loaded, what serves goes on.
 - A load that failed is tried again after a while: a directory may come, a hub may return.

@@ -19,10 +19,11 @@ from openai.types.chat import ChatCompletionUserMessageParam
 from libs.bus.codec import encode
 from libs.contracts.events import ReplicaFailed, ReplicaJoined, ReplicaLeft
 from libs.contracts.ids import ModelName
-from libs.contracts.lease import FrontEnd, ReplicaState
+from libs.contracts.lease import FrontEnd, ReplicaLease, ReplicaState
 from libs.contracts.model_spec import ModelSpec
 from libs.contracts.reports import LoadReport
 from libs.contracts.subjects import LOAD_SUBJECTS
+from libs.engine.engine_folder import SHARED_MEMORY
 from libs.telemetry.otlp_json import Span, read_spans
 from libs.testing.eventually import eventually
 from libs.testing.ray_node import marked
@@ -217,6 +218,7 @@ async def test_a_killed_replica_leaves_nothing_behind_and_comes_back(world: Repl
     first = world.lease()
     assert first is not None
     engine_before = set(_engine_pids(world))
+    segments = [note.name.split(".")[0] for note in _folder(world, first).glob("*.shm")]
 
     os.kill(first.pid, signal.SIGKILL)
     await world.until(
@@ -224,6 +226,9 @@ async def test_a_killed_replica_leaves_nothing_behind_and_comes_back(world: Repl
     )
 
     assert not engine_before & set(_engine_pids(world))
+    assert segments
+    assert not any((SHARED_MEMORY / name).exists() for name in segments)
+    assert not _folder(world, first).exists()
 
 
 async def test_a_dead_worker_fails_the_replica_which_serve_replaces(world: ReplicaWorld) -> None:
@@ -246,8 +251,19 @@ async def test_a_dead_worker_fails_the_replica_which_serve_replaces(world: Repli
 
 
 async def test_a_replica_that_leaves_finishes_its_stream_first(world: ReplicaWorld) -> None:
-    """Scaled to nothing: the running stream arrives whole, the lease goes, the fact is told."""
+    """Scaled to nothing: the running stream arrives whole, the lease goes, the fact is told.
+
+    Its files go with it.
+    """
+
+    async def is_gone() -> bool:
+        return not folder.exists()
+
     seen: list[ReplicaState] = []
+    first = world.lease()
+    assert first is not None
+    folder = _folder(world, first)
+    assert folder.is_dir()
     begun = asyncio.Event()
     stream = asyncio.create_task(_stream_length(world, begun))
     await asyncio.wait_for(begun.wait(), 60)
@@ -265,6 +281,7 @@ async def test_a_replica_that_leaves_finishes_its_stream_first(world: ReplicaWor
     assert isinstance(facts[-1], ReplicaLeft)
     assert facts[-1].unfinished == 0
     assert [fact for fact in facts if isinstance(fact, ReplicaJoined)]
+    await eventually(is_gone, within_s=10, what="the end of its folder")
 
 
 async def test_a_model_that_is_not_there_fails_its_application_in_one_line(
@@ -341,6 +358,11 @@ async def _stream_length(world: ReplicaWorld, begun: asyncio.Event | None = None
 def _spans(world: ReplicaWorld, trace_id: str) -> list[Span]:
     """Read the replica's spans of one trace."""
     return [span for span in read_spans(world.traces) if span.trace_id == trace_id]
+
+
+def _folder(world: ReplicaWorld, lease: ReplicaLease) -> Path:
+    """Return where a replica has its files."""
+    return world.ray.folder / f"sluice-{lease.incarnation}"
 
 
 def _engine_pids(world: ReplicaWorld) -> list[int]:

@@ -14,9 +14,17 @@ import httpx
 import pytest
 
 from libs.contracts.lease import Address, FrontEnd, ReplicaLease, ReplicaState, UnixEndpoint
+from libs.contracts.model_spec import ModelSpec
 from libs.contracts.reports import LoadReport
 from libs.contracts.subjects import LOAD_SUBJECTS, REPLICAS_BUCKET
-from libs.testing.edge_replica import Replica
+from libs.engine.engine_folder import remove_dead
+from libs.testing.edge_replica import (
+    Replica,
+    replica_files,
+    running_replica,
+    sockets_dir,
+    starting_replica,
+)
 from libs.testing.edge_world import EdgeWorld
 from libs.testing.eventually import eventually
 from libs.testing.rust_program import needs_rust_program
@@ -141,7 +149,8 @@ async def lease_of(world: EdgeWorld, replica: Replica) -> ReplicaLease | None:
 async def test_both_front_ends_serve_and_drain_ends_no_stream_early(
     world: EdgeWorld, replica: Replica
 ) -> None:
-    """Each stream runs to its end after the replica was asked to leave."""
+    """Each stream runs to its end after the replica was asked to leave, and no file is left."""
+    files = replica_files(world)
     streams = await both_streams(world, tokens=TOKENS)
     sockets = [socket_of(replica.lease.address), socket_of(replica.lease.python_address)]
     modes = [oct(path.stat().st_mode & 0o777) for path in sockets]
@@ -160,13 +169,19 @@ async def test_both_front_ends_serve_and_drain_ends_no_stream_early(
         FrontEnd, TOKENS
     )
     assert await asyncio.wait_for(replica.started.wait(), ENDED_WITHIN_S) == 0
-    assert not any(path.exists() for path in sockets)
+    assert {*sockets} < files
+    assert left(files) == set()
+    assert replica_files(world) == set()
 
 
 async def test_streams_of_a_dead_engine_never_look_complete(
     world: EdgeWorld, replica: Replica
 ) -> None:
-    """On either front end the client is told by an error event; the replica fails."""
+    """On either front end the client is told by an error event; the replica fails.
+
+    It ends in order, so it removes its files itself.
+    """
+    files = replica_files(world)
     streams = await both_streams(world)
 
     os.kill(pid_of(replica, "VLLM::EngineCor"), signal.SIGKILL)
@@ -176,12 +191,14 @@ async def test_streams_of_a_dead_engine_never_look_complete(
     assert all(each.has_error or each.is_broken for each in found.values())
     assert all(len(texts(each)) < ENDLESS for each in found.values())
     assert await asyncio.wait_for(replica.started.wait(), ENDED_WITHIN_S) == 1
+    assert left(files | replica_files(world)) == set()
 
 
 async def test_a_replica_whose_rust_program_dies_fails_and_says_why(
     world: EdgeWorld, replica: Replica
 ) -> None:
-    """Serve then replaces it; nothing of it is left running."""
+    """Serve then replaces it; nothing of it is left running, and no file is left."""
+    files = replica_files(world)
     rust = pid_of(replica, "vllm-rs")
     others = set(children(replica.started.pid)) - {rust}
     streams = await both_streams(world)
@@ -197,21 +214,67 @@ async def test_a_replica_whose_rust_program_dies_fails_and_says_why(
     assert lease is None or lease.state is ReplicaState.FAILED
     assert lease is None or "Rust front end ended" in lease.reason
     await eventually_gone(others)
+    assert left(files | replica_files(world)) == set()
 
 
 async def test_nothing_outlives_a_replica_that_is_killed(
     world: EdgeWorld, replica: Replica
 ) -> None:
-    """Neither the Rust program nor the engine core nor its workers, with a stream under way."""
+    """Neither the Rust program nor the engine core nor its workers, with a stream under way.
+
+    Its files are known by their folder, whose lock ended with it.
+    """
+    files = replica_files(world)
     streams = await both_streams(world)
-    left = set(children(replica.started.pid))
-    assert len(left) >= 2
+    others = set(children(replica.started.pid))
+    assert len(others) >= 2
 
     replica.started.kill()
 
-    await eventually_gone(left)
+    await eventually_gone(others)
     found = [await task for task in streams.values()]
     assert not any(each.is_complete for each in found)
+    remove_dead(sockets_dir(world))
+    assert left(files | replica_files(world)) == set()
+
+
+async def test_the_next_replica_removes_what_is_left_when_all_processes_of_one_are_killed(
+    world: EdgeWorld, replica: Replica, spec: ModelSpec
+) -> None:
+    """Shared memory as well: Python's resource tracker dies before it can remove any."""
+    files = replica_files(world)
+
+    os.killpg(replica.started.pid, signal.SIGKILL)
+    await replica.started.wait()
+    stayed = left(files)
+    async with running_replica(world, spec):
+        found, others = left(files), replica_files(world)
+
+    assert stayed == files
+    assert found == set()
+    assert others
+    assert left(others) == set()
+
+
+async def test_a_replica_that_is_asked_to_leave_while_its_engine_starts_ends_soon(
+    world: EdgeWorld, spec: ModelSpec
+) -> None:
+    """The start is not waited for: no process and no file is left."""
+
+    async def engine_starts() -> bool:
+        return any(path.name == "vllm-rs-tied" for path in replica_files(world))
+
+    async with starting_replica(world, spec) as started:
+        await eventually(engine_starts, within_s=60, what="the start of an engine")
+        await asyncio.sleep(1)
+        others = set(children(started.pid))
+        started.terminate()
+        code = await asyncio.wait_for(started.wait(), ENDED_WITHIN_S)
+        await eventually_gone(others)
+
+        assert code == 0
+        assert others
+        assert replica_files(world) == set()
 
 
 @pytest.mark.parametrize("front_end", FrontEnd)
@@ -263,6 +326,11 @@ def texts(found: Stream) -> list[str]:
 def says_null_fields(found: Stream) -> bool:
     """Tell the Python front end, which writes fields that are null, from the Rust one."""
     return '"logprobs":null' in found.events[0]
+
+
+def left(files: set[Path]) -> set[Path]:
+    """Return the files that are still there."""
+    return {path for path in files if path.exists()}
 
 
 async def eventually_gone(pids: set[int]) -> None:

@@ -1,17 +1,22 @@
 """`sluice logs` finds what every process wrote, the replicas' files among them."""
 
-from pathlib import Path
+from collections.abc import Iterator
 
 import pytest
 
+from libs.testing.real_haproxy import short_folder
 from tools.cli.logs import NoLogError, files_for, keep_replica_logs, services
 from tools.cli.stack.layout import Layout, layout
 
 
 @pytest.fixture
-def stack(tmp_path: Path) -> Layout:
+def stack() -> Iterator[Layout]:
     """Return a layout with the log of one service and of one replica."""
-    found = layout(root=tmp_path, var=tmp_path / "v", models=None, user_id=1)
+    with short_folder() as folder:
+        yield _with_logs(layout(root=folder, var=folder / "v", models=None, user_id=1))
+
+
+def _with_logs(found: Layout) -> Layout:
     live = found.ray_temp / "session_latest" / "logs"
     for folder in (found.logs, live):
         folder.mkdir(parents=True)

@@ -75,6 +75,15 @@ def test_many_requests_travel_in_few_datagrams(address: Path, sender_of: SenderO
     assert not watch.pending
 
 
+def test_a_sender_that_never_sends_has_no_socket(sender_of: SenderOf) -> None:
+    """Front ends and workers load the plugin as well."""
+    before = set(Path("/proc/self/fd").iterdir())
+
+    sender_of(watch_with(1))
+
+    assert set(Path("/proc/self/fd").iterdir()) <= before
+
+
 def test_without_a_reader_records_wait_and_nothing_blocks(
     address: Path, sender_of: SenderOf
 ) -> None:

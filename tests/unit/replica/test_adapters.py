@@ -54,7 +54,7 @@ def test_what_is_wanted_is_loaded_in_its_order() -> None:
 
 
 def test_the_lease_drops_a_name_at_once_and_the_engine_after_the_grace() -> None:
-    """Whoever routes by the lease gets the time to take the route away."""
+    """Routers have that time to remove the route."""
     shelf = Shelf().with_loaded(SQL)
 
     told, early = look((), shelf, now=10.0)
@@ -67,7 +67,7 @@ def test_the_lease_drops_a_name_at_once_and_the_engine_after_the_grace() -> None
 
 
 def test_a_name_that_is_wanted_again_within_the_grace_stays() -> None:
-    """Somebody took the removal back."""
+    """The removal was taken back."""
     told, _ = look((), Shelf().with_loaded(SQL), now=10.0)
 
     again, steps = look((SQL,), told, now=10.5)
@@ -77,7 +77,7 @@ def test_a_name_that_is_wanted_again_within_the_grace_stays() -> None:
 
 
 def test_a_changed_source_is_loaded_while_the_name_serves() -> None:
-    """Nobody who asks for it is refused meanwhile."""
+    """No request for it is refused meanwhile."""
     told, steps = look((NEWER_SQL,), Shelf().with_loaded(SQL), now=10.0)
 
     assert told.listed() == ("sql",)
@@ -117,7 +117,7 @@ def test_troubles_end_with_the_wish_or_with_success() -> None:
 def test_in_the_end_what_serves_is_what_is_wanted(
     history: list[tuple[AdapterSpec, ...]], pauses_s: list[float]
 ) -> None:
-    """Whatever was wanted before; and a wanted name that serves never stops on the way."""
+    """After any history; and a wanted name that serves never stops on the way."""
     shelf, now = Shelf(), 0.0
     for wanted, pause_s in zip(history, pauses_s, strict=False):
         told, steps = look(wanted, shelf, now=now)

@@ -163,7 +163,7 @@ ABORTED = {"status": "FINISHED_ABORTED"}
 def test_a_stage_that_never_began_has_no_span(
     changes: dict[str, object], stages: list[str]
 ) -> None:
-    """Whatever way a request ends."""
+    """However the request ends."""
     assert names(spans_of(with_(**changes)))[2:] == stages
 
 

@@ -42,7 +42,7 @@ def test_every_pair_is_in_the_table_or_raises(state: ReplicaState, event: Lifecy
 
 @pytest.mark.parametrize("state", [state for state in ReplicaState if state not in ENDS])
 def test_a_replica_can_fail_from_anywhere_but_its_end(state: ReplicaState) -> None:
-    """Whatever it is doing, it may break."""
+    """It may break at any time."""
     assert advance(state, LifecycleEvent.FAILED) is ReplicaState.FAILED
 
 
@@ -69,7 +69,7 @@ def test_nothing_leads_out_of_an_end(events: list[LifecycleEvent]) -> None:
 
 @given(EVENTS)
 def test_only_a_replica_that_drained_stops(events: list[LifecycleEvent]) -> None:
-    """Nobody skips the drain."""
+    """No replica skips the drain."""
     state, before = ReplicaState.STARTING, ReplicaState.STARTING
     for event in events:
         if (state, event) in TRANSITIONS:

@@ -69,7 +69,7 @@ async def test_a_body_without_a_model_gets_the_one_that_the_router_read() -> Non
 
 
 async def test_the_door_knows_for_which_name_a_request_is_inside() -> None:
-    """An adapter leaves the engine when its own requests have left, and those of nobody."""
+    """An adapter leaves the engine once its own requests and those of unknown models have left."""
     gate = asyncio.Event()
     subject = Subject(EchoApp(gate=gate))
     request = asyncio.create_task(
@@ -132,7 +132,7 @@ async def test_a_closed_path_is_not_found() -> None:
 
 
 async def test_a_leaving_replica_fails_its_health_check_but_still_answers() -> None:
-    """The router learns first; whoever is already on the way is served."""
+    """The router learns first; requests already on their way are served."""
     subject = Subject()
     subject.door.leave()
 

@@ -39,7 +39,7 @@ spans = st.builds(
 
 @given(st.lists(spans, min_size=1, max_size=4))
 def test_both_encodings_say_the_same(found: list[FinishedSpan]) -> None:
-    """Whichever way a span goes, its reader sees one truth."""
+    """A reader cannot tell from a span which way it came."""
     readable = [as_readable(span, RESOURCE, SCOPE) for span in found]
 
     line = FinishedSpanLine(RESOURCE, SCOPE).render(found)

@@ -103,5 +103,5 @@ def test_a_line_says_what_the_exporter_says(
 
 
 def test_no_spans_are_an_empty_request() -> None:
-    """Nobody exports that, and nothing breaks."""
+    """Exporters never get that, but it must not break."""
     assert json.loads(render_line(())) == {"resourceSpans": []}

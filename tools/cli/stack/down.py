@@ -8,6 +8,7 @@ import time
 from dataclasses import dataclass
 from typing import Final
 
+from libs.engine.engine_folder import remove_dead
 from libs.errors import PeerUnreachableError
 from tools.cli.console import Say
 from tools.cli.logs import keep_replica_logs
@@ -72,4 +73,5 @@ def _end_leftovers(layout: Layout, record: StackRecord) -> list[Found]:
 def _remove_traces_of_running(layout: Layout) -> None:
     layout.record.unlink(missing_ok=True)
     keep_replica_logs(layout)
+    remove_dead(layout.replica_sockets)
     shutil.rmtree(layout.run, ignore_errors=True)

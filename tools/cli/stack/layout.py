@@ -64,6 +64,11 @@ class Layout:
         return self.secrets / "nats.conf"
 
     @property
+    def torch_cache(self) -> Path:
+        """What torch has compiled, where vLLM's own cache does not hold it."""
+        return self.var / "torch"
+
+    @property
     def haproxy(self) -> Path:
         """HAProxy's configuration, maps and servers as last applied."""
         return self.var / "haproxy"

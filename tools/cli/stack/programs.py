@@ -108,6 +108,9 @@ def _ray(layout: Layout, record: StackRecord, base: Mapping[str, str], *, cuda: 
         environment={
             **base,
             **node_environment(head),
+            # Ray's dashboard leaves files there when it is killed; torch keeps a cache there.
+            "TMPDIR": str(layout.run),
+            "TORCHINDUCTOR_CACHE_DIR": str(layout.torch_cache),
             "SLUICE_REPLICA_NATS_CREDENTIALS_FILE": str(layout.credentials("replica")),
             "SLUICE_REPLICA_TRACES_DIR": str(layout.traces),
             "SLUICE_REPLICA_MODELS_DIR": str(layout.models),

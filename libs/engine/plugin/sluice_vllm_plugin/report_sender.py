@@ -12,6 +12,7 @@ import socket
 import threading
 import time
 from enum import Enum, auto
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -46,7 +47,6 @@ class ReportSender:
         """Send to a unix datagram socket, which need not be there yet."""
         self._watch = watch
         self._address = address
-        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
         self._lock = threading.Lock()
         self._lost_load_count = 0
         self._is_started = False
@@ -66,6 +66,11 @@ class ReportSender:
     def close(self) -> None:
         """Send nothing more."""
         self._socket.close()
+
+    @cached_property
+    def _socket(self) -> socket.socket:
+        """Opened by the first report: front ends and workers have a sender too, and never send."""
+        return socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
 
     def _send_load(self) -> None:
         load = {**self._watch.load(), "lost_load_count": self._lost_load_count}

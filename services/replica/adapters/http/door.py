@@ -46,7 +46,7 @@ class HttpDoor:
 
     @contextmanager
     def entered(self, name: str | None = None) -> Iterator[None]:
-        """Count one request while the body runs; None where nobody says for which model it is."""
+        """Count one request while the body runs; `name` is its model, None if it is not known."""
         number = next(self._numbers)
         self._inside[number] = name
         self._empty.clear()

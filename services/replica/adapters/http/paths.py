@@ -1,7 +1,7 @@
 """Which paths a replica answers: an allow list, so that a new path of vLLM's is closed at first.
 
 vLLM's application also has administrative paths (adapters loaded at run time, scaling of experts,
-profiling, hosting conventions of clouds). None of them is reachable here, whoever asks.
+profiling, hosting conventions of clouds). None of them is reachable here.
 """
 
 from __future__ import annotations

@@ -56,6 +56,18 @@ class Started:
     listeners: object = None
 
 
+def engine_config(arguments: Namespace, *, clients: int) -> VllmConfig:
+    """Return vLLM's configuration of an engine core that has so many clients."""
+    from vllm.engine.arg_utils import AsyncEngineArgs
+    from vllm.usage.usage_lib import UsageContext
+
+    wanted = AsyncEngineArgs.from_cli_args(arguments)
+    if clients > 1:
+        wanted._api_process_count = clients  # noqa: SLF001 - as vLLM's own `serve` sets it
+        wanted._api_process_rank = -1  # noqa: SLF001
+    return wanted.create_engine_config(UsageContext.OPENAI_API_SERVER)
+
+
 def start_engine(config: VllmConfig, arguments: Namespace, plan: RustPlan | None) -> Started:
     """Start the engine core, and wait until it has loaded the model.
 

@@ -114,17 +114,16 @@ class EngineReports:
 
 @asynccontextmanager
 async def engine_reports(
-    folder: Path, engine: Engine, record: Record | None, *, name: str = "engine"
+    folder: Path, engine: Engine, record: Record | None
 ) -> AsyncIterator[EngineReports]:
-    """Receive an engine's reports on a socket in a folder while the body runs.
+    """Receive an engine's reports on a socket in its folder while the body runs.
 
-    `name` must differ between the replicas that share a folder. Start the engine core in the
-    body, with `EngineReports.environment`.
+    Start the engine core in the body, with `EngineReports.environment`.
 
     Raises:
         OSError: the folder cannot hold a socket, or the path is longer than 107 bytes.
     """
-    path = folder / f"{name}.e.sock"
+    path = folder / "reports.sock"
     with _bound(path) as reports_socket:
         reports = EngineReports(engine, record, path)
         receiving = asyncio.create_task(  # tidy: allow orphan-task - ended below

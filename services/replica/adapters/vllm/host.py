@@ -12,15 +12,17 @@ from argparse import Namespace
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from opentelemetry.trace import Tracer
 
 from libs.contracts.lease import FrontEnd, Versions
 from libs.contracts.model_spec import FrontEndChoice, ModelSpec
 from libs.engine.arguments import Executor, api_server_arguments, engine_environment
+from libs.engine.engine_folder import FOLDER_VARIABLE
 from libs.engine.memory import check_memory
 from libs.engine.rust_front_end import Missing, find_program
 from libs.engine.sources import ModelSource, resolve_source
@@ -34,10 +36,12 @@ from services.replica.adapters.vllm.engine_core import (
     FRONT_ENDS,
     PYTHON_ALONE,
     Started,
+    engine_config,
     start_engine,
 )
 from services.replica.adapters.vllm.engine_reports import EngineReports, Record, engine_reports
 from services.replica.adapters.vllm.engine_spans import Engine
+from services.replica.adapters.vllm.engine_start import shut_down, start_beside
 from services.replica.adapters.vllm.lora_slots import LoraSlots
 from services.replica.adapters.vllm.rust_program import (
     RustPlan,
@@ -52,8 +56,6 @@ if TYPE_CHECKING:
     from vllm.entrypoints.openai.models.protocol import BaseModelPath
     from vllm.v1.engine.async_llm import AsyncLLM
 
-
-SHUTDOWN_TIMEOUT_S: Final = 5.0
 
 _log = get_logger(__name__)
 
@@ -82,7 +84,7 @@ class Launch:
         rust_at: where the Rust front end listens, if there is one.
         python_at: where the Python application listens.
         record: exports finished spans of requests; None where spans go nowhere.
-        folder: short and private to this replica, for what it writes while it runs.
+        folder: of this replica alone, for all that it and its engine put into the file system.
         drain_timeout_s: how long the Rust front end finishes running requests when it is to end.
     """
 
@@ -171,7 +173,7 @@ async def _engine(
             front_ends=_front_ends(launch, started.rust, reason),
         )
         _log.info("engine_started", executor=facts.executor, front_end=facts.front_ends.main)
-        app = await _application(started.llm, arguments)
+        app = await application(started.llm, arguments)
         models = app.state.openai_serving_models
         served = Served(
             names=ServedNames(models.base_model_paths),
@@ -179,36 +181,33 @@ async def _engine(
         )
         yield VllmEngine(started, reports, facts, served), app
     finally:
-        if started.rust is not None:
-            await started.rust.cut()
-        await asyncio.to_thread(started.llm.shutdown, SHUTDOWN_TIMEOUT_S)
+        await shut_down(started)
 
 
 async def _start(arguments: Namespace, launch: Launch) -> tuple[Started, str]:
     """Start the engine with the front ends of its spec; returns why there is no Rust among them."""
     plan = await asyncio.to_thread(_plan_rust, launch)
     if isinstance(plan, str):
-        return await asyncio.to_thread(_start_engine, arguments, launch, None), plan
+        return await start_beside(partial(_start_engine, arguments, launch, None)), plan
     try:
-        started = await asyncio.to_thread(_start_engine, arguments, launch, plan)
+        started = await start_beside(partial(_start_engine, arguments, launch, plan))
         await _until_healthy(started, started.rust)
     except RustProgramError as exc:
         if launch.spec.engine.front_end is FrontEndChoice.RUST:
             raise
         _log.warning("rust_front_end_failed", reason=str(exc))
-        return await asyncio.to_thread(_start_engine, arguments, launch, None), str(exc)
+        return await start_beside(partial(_start_engine, arguments, launch, None)), str(exc)
     return started, ""
 
 
 async def _until_healthy(started: Started, rust: RustProgram | None) -> None:
-    """Wait for the Rust front end; a start without it ends here, and nothing is left running."""
+    """Wait for the Rust front end; a start that ends here leaves nothing running."""
     if rust is None:
         return
     try:
         await rust.until_healthy()
-    except RustProgramError:
-        await rust.cut()
-        await asyncio.to_thread(started.llm.shutdown, SHUTDOWN_TIMEOUT_S)
+    except (RustProgramError, asyncio.CancelledError):
+        await shut_down(started)
         raise
 
 
@@ -251,7 +250,7 @@ def _prepare(launch: Launch) -> Namespace:
     source = resolve_source(launch.spec.source, models_dir=launch.models_dir)
     check_memory(launch.spec, source)
     _set_environment(_environment(launch, source))
-    return _parse(
+    return parse_arguments(
         api_server_arguments(launch.spec, model=source.model, executor=launch.placement.executor)
     )
 
@@ -263,17 +262,19 @@ def _set_environment(values: Mapping[str, str]) -> None:
 def _environment(launch: Launch, source: ModelSource) -> dict[str, str]:
     """Return what vLLM's processes read; this process belongs to one replica alone."""
     environment = engine_environment(launch.spec, is_local=source.is_local)
+    environment[FOLDER_VARIABLE] = str(launch.folder)
     if launch.placement.executor is Executor.MULTIPROCESSING:
         environment["OMP_NUM_THREADS"] = str(_threads(launch))
     if launch.placement.ray_address is not None:
         environment["RAY_ADDRESS"] = launch.placement.ray_address
     if (target := otlp_target(otel_environment())) is not None:
-        # vLLM's own default is another one than the specification's and ours.
+        # vLLM's default protocol differs from the specification's and ours.
         environment["OTEL_EXPORTER_OTLP_TRACES_PROTOCOL"] = target.protocol.value
     return environment
 
 
-def _parse(words: list[str]) -> Namespace:
+def parse_arguments(words: list[str]) -> Namespace:
+    """Parse words as vLLM's API server does."""
     from vllm.entrypoints.launchers.cli_args import make_arg_parser
     from vllm.utils.argparse_utils import FlexibleArgumentParser
 
@@ -289,15 +290,7 @@ def _start_engine(arguments: Namespace, launch: Launch, plan: RustPlan | None) -
 
 
 def _configure(arguments: Namespace, launch: Launch, *, clients: int) -> VllmConfig:
-    from vllm.engine.arg_utils import AsyncEngineArgs
-    from vllm.usage.usage_lib import UsageContext
-
-    usage = UsageContext.OPENAI_API_SERVER
-    wanted = AsyncEngineArgs.from_cli_args(arguments)
-    if clients > 1:
-        wanted._api_process_count = clients  # noqa: SLF001 - as vLLM's own `serve` sets it
-        wanted._api_process_rank = -1  # noqa: SLF001
-    config = wanted.create_engine_config(usage)
+    config = engine_config(arguments, clients=clients)
     config.parallel_config.placement_group = launch.placement.placement_group
     threads = _threads(launch)
     if threads > 1 and launch.placement.executor is Executor.RAY:
@@ -311,7 +304,8 @@ def _threads(launch: Launch) -> int:
     return worker_threads(launch.spec, cpus=len(os.sched_getaffinity(0))) or 1
 
 
-async def _application(llm: AsyncLLM, arguments: Namespace) -> Any:  # noqa: ANN401 - an ASGI application
+async def application(llm: AsyncLLM, arguments: Namespace) -> Any:  # noqa: ANN401 - an ASGI application
+    """Return vLLM's own application for an engine."""
     from vllm.entrypoints.launchers.api_server.app_state import init_app_state
     from vllm.entrypoints.launchers.app import build_app
 

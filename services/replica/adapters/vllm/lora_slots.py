@@ -43,7 +43,7 @@ class LoraSlots:
         return self._spec.engine.max_loras + SPARE_LORAS
 
     async def load(self, adapter: AdapterSpec) -> int:
-        """Read an adapter into the engine, for nobody yet, and return its handle.
+        """Load an adapter into the engine without serving it yet, and return its handle.
 
         Raises:
             ControlPlaneError: it is not there, or the engine cannot take it.
@@ -74,14 +74,14 @@ class LoraSlots:
         try:
             async with asyncio.timeout(ENGINE_TIMEOUT_S):
                 await self._llm.remove_lora(handle)
-        except Exception as exc:  # vLLM raises a plain Exception for whatever went wrong there
+        except Exception as exc:  # vLLM raises a plain Exception for every failure there
             raise TerminalError("The engine did not let an adapter go.", why=str(exc)) from exc
 
     async def _add(self, request: LoRARequest) -> None:
         try:
             async with asyncio.timeout(ENGINE_TIMEOUT_S):
                 loaded = await self._llm.add_lora(request)
-        except Exception as exc:  # vLLM raises a plain Exception for whatever went wrong there
+        except Exception as exc:  # vLLM raises a plain Exception for every failure there
             # Some of its workers may have taken it.
             await self._forget(request)
             raise TerminalError("The engine refused it.", why=str(exc)) from exc

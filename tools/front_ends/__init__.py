@@ -1,0 +1,1 @@
+"""Runs both of vLLM's front ends for the conformance suite."""
