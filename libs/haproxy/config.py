@@ -4,7 +4,7 @@
 HAProxy reads both, and the map files, from one directory: file names in them are relative to it.
 
 `models.map` holds `<model or alias> <pool>:<model>:<front ends>` (`FrontEnds`), where a missing
-third field means `any`; `listing.map` holds the answer to /v1/models.
+third field means `python`; `listing.map` holds the answer to /v1/models.
 `tenants.map` holds `access open` or `access keys`, and for the hash of each key
 `<tenant>:<requests per minute>:<concurrent requests>:<priority>`, where 0 means no limit.
 """
@@ -112,15 +112,13 @@ TWIN_SUFFIX: Final = "-py"
 
 
 class FrontEnds(StrEnum):
-    """Which front ends answer to a name in `models.map`.
+    """Which front ends answer to a name in `models.map`; any other value means PYTHON.
 
-    ANY: the main pool has no Rust front end that could meet the request, so it takes all of them.
     SPLIT: every Rust front end of the main pool knows the name; `front_ends.py` decides between
         the main pool and its twin.
-    PYTHON: some Rust front end of the main pool does not know the name; the twin takes all.
+    PYTHON: the twin takes all requests.
     """
 
-    ANY = "any"
     SPLIT = "split"
     PYTHON = "python"
 
@@ -196,9 +194,9 @@ class PoolConfig:
     """One pool and its twin, with the servers that are in them from the start.
 
     Attributes:
-        servers: the main front end of each replica.
-        python_servers: the twin pool's: the Python application of each replica of a model that has
-            a Rust front end somewhere. A server has the same name and number in both pools.
+        servers: the main pool's: each replica's main front end, where some replica has Rust.
+        python_servers: the twin's: the Python application of each replica. A server has the same
+            name and number in both pools.
         bound_percent: where a prefix chooses, a server with so much of its fair share of the
             requests is passed over; 100 is the share itself, more keeps more prefixes in place.
     """

@@ -263,10 +263,10 @@ ROUTE: Final = r"""
 """
 
 FRONT_END: Final = r"""
-    # Split names: the Rust front end gets only what it can serve, by path and by body. It reads the
-    # model from the body, so a body that was not looked at for it goes to Python.
-    use_backend %[var(txn.pool)]-py if { var(txn.front_ends) -m str python }
-    use_backend %[var(txn.pool)] unless { var(txn.front_ends) -m str split }
+    # The main pool gets only what every Rust front end in it serves, by name, path and body. Rust
+    # reads the model from the body, so a body that was not looked at for it goes to Python.
+    # Retries stay in the pool, so nothing that needs Python can ever meet Rust.
+    use_backend %[var(txn.pool)]-py unless { var(txn.front_ends) -m str split }
     use_backend %[var(txn.pool)]-py if { var(txn.unread) -m found }
     use_backend %[var(txn.pool)]-py unless { path <rust_paths> }
     use_backend %[var(txn.pool)]-py if { req.body -m reg <needs_python> }

@@ -34,7 +34,7 @@ from libs.testing.local_stack import LocalStack, wait_until
 from libs.testing.ray_node import marked
 
 _ANSWER_S: Final = 1.0
-_POOL: Final = re.compile(r"(lc|px)\d+")
+_POOL: Final = re.compile(r"(lc|px)\d+(-py)?")
 """The edge has backends of its own as well."""
 
 _ADMIN_SOCKET: Final = re.compile(r"stats socket (\S+)")
@@ -57,7 +57,7 @@ class Found:
 
     Attributes:
         leases: server names of the replicas that say `ready`, with their process ids.
-        servers: names of the servers that HAProxy sends requests to.
+        servers: names of the replicas to whose servers, one or two, HAProxy sends requests.
         led_at: when the autoscaler last claimed to lead, Unix time in seconds.
     """
 
@@ -172,13 +172,9 @@ class StackInside:
             states = parse_servers_state(await client.query(ShowServersState()))
         except ControlPlaneError:
             return set()
-        return {
-            state.name
-            for state in states
-            if _POOL.fullmatch(state.pool)
-            and state.admin is AdminState.READY
-            and state.up is not False
-        }
+        servers = [state for state in states if _POOL.fullmatch(state.pool)]
+        unable = {s.name for s in servers if s.admin is not AdminState.READY or s.up is False}
+        return {server.name for server in servers} - unable
 
     async def _answers(self) -> bool:
         try:

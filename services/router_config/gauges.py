@@ -10,7 +10,8 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from libs.contracts.lease import ReplicaState
-from services.router_config.domain.model import Admin, ObservedServer, is_twin
+from services.router_config.domain.model import Admin, ObservedServer
+from services.router_config.domain.pairs import pair_up
 from services.router_config.metrics import (
     BUS_AWAY,
     BUS_CONNECTED,
@@ -68,9 +69,7 @@ def _leases(standing: Standing) -> _Samples:
 def _servers(standing: Standing) -> _Samples:
     servers = standing.view.observed.servers if standing.view else ()
     counts = Counter(
-        (seen.server.key.pool, server_state(seen))
-        for seen in servers
-        if not is_twin(seen.server.key.pool)
+        (pool, server_state(pair.seen)) for (pool, _), pair in pair_up(servers).items()
     )
     return [((pool, state), float(count)) for (pool, state), count in sorted(counts.items())]
 

@@ -87,8 +87,8 @@ LEASES: Final = Metric(
 SERVERS: Final = Metric(
     name="servers",
     kind=MetricKind.GAUGE,
-    meaning="Replicas of each pool by the server of their main front end; up, down and unknown"
-    " ones may take requests.",
+    meaning="Replicas of each pool by the server that speaks for them; up, down and unknown ones"
+    " may take requests.",
     labels=("pool", "state"),
 )
 HELD: Final = Metric(

@@ -145,9 +145,9 @@ def _causes(
 
 
 def _names(done: tuple[Action, ...], kind: type[Join | Drain | Retire]) -> tuple[str, ...]:
-    """Return the replicas that an action was about, told by their servers in main pools."""
+    """Return the replicas that an action was about, told by their servers in twins."""
     keys = (_key(action) for action in done if isinstance(action, kind))
-    return tuple(key.name for key in keys if key and not is_twin(key.pool))
+    return tuple(key.name for key in keys if key and is_twin(key.pool))
 
 
 def _key(action: Action) -> ServerKey | None:

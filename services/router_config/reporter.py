@@ -14,15 +14,14 @@ from libs.telemetry.logging import get_logger
 from services.router_config.domain.access import is_from_before
 from services.router_config.domain.model import (
     Admin,
+    FrontEnds,
     Health,
     Observed,
     ObservedServer,
     PoolName,
-    ServerKey,
-    is_twin,
     main_of,
-    twin_of,
 )
+from services.router_config.domain.pairs import pair_up
 from services.router_config.outbox import Outbox
 from services.router_config.ports import EdgeView, PoolDemand
 from services.router_config.service import Standing
@@ -165,24 +164,17 @@ def _gist(standing: Standing) -> tuple[object, ...]:
 
 
 def _ready(observed: Observed) -> int:
-    """Count the replicas all of whose servers can take requests.
-
-    Where a twin has servers, every replica of the model needs one in it.
-    """
-    able = {seen.server.key for seen in observed.servers if _is_able(seen)}
-    admitted = (s.server.key.pool for s in observed.servers if s.admin is Admin.READY)
-    twins = {pool for pool in admitted if is_twin(pool)}
+    """Count the replicas that can take all requests of their model."""
+    routes = observed.routes.by_route
+    divided = {route.pool for route in routes if route.front_ends is FrontEnds.SPLIT}
     return sum(
-        not is_twin(key.pool)
-        and (
-            (twin := twin_of(key.pool)) not in twins or ServerKey(pool=twin, name=key.name) in able
-        )
-        for key in able
+        _is_able(pair.twin) and (_is_able(pair.main) or pool not in divided)
+        for (pool, _), pair in pair_up(observed.servers).items()
     )
 
 
-def _is_able(seen: ObservedServer) -> bool:
-    return seen.admin is Admin.READY and seen.health is not Health.DOWN
+def _is_able(seen: ObservedServer | None) -> bool:
+    return seen is not None and seen.admin is Admin.READY and seen.health is not Health.DOWN
 
 
 def degradations(standing: Standing) -> dict[Degradation, str]:

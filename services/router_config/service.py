@@ -18,7 +18,6 @@ from libs.telemetry.logging import get_logger
 from services.router_config.certificate import CertificateWatch
 from services.router_config.domain.desire import desire
 from services.router_config.domain.drift import Left, drift, leave
-from services.router_config.domain.front_ends import Doubts, doubts
 from services.router_config.domain.model import Desired, Known, PoolName, ReloadReason, ServerKey
 from services.router_config.domain.plan import POOLS_PER_KIND_MAX, Action, RoutingPlan, plan
 from services.router_config.ports import (
@@ -50,14 +49,12 @@ class Pace:
         drain_poll_s: the same while a server is leaving.
         grace_s: how long the bus must be whole before a silent, never checked server leaves.
         drain_timeout_s: how long a leaving server may finish its streams.
-        patience_s: the longest time that a request waits for a server.
     """
 
     resync_s: float
     drain_poll_s: float
     grace_s: float
     drain_timeout_s: float
-    patience_s: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,7 +94,6 @@ class _Memo:
     refused: tuple[str, ...] = ()
     unanswered: int = 0
     left: Left | None = None
-    doubts: Doubts = field(default_factory=Doubts)
     standing: Standing
 
 
@@ -190,10 +186,7 @@ class RouterConfig:
         started_at = self._clock.now()
         known = self._views.known(started_at)
         view = await self._peers.edge.observe()
-        self._memo.doubts = doubts(
-            self._memo.doubts, view.observed, now=started_at, patience_s=self._pace.patience_s
-        )
-        desired = desire(known, view.observed, grace_s=self._pace.grace_s, doubts=self._memo.doubts)
+        desired = desire(known, view.observed, grace_s=self._pace.grace_s)
         steps = plan(
             desired,
             view.observed,

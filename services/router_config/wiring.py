@@ -215,7 +215,6 @@ def _pace(settings: RouterConfigSettings) -> Pace:
         drain_poll_s=settings.drain_poll_s,
         grace_s=settings.lease_grace_s,
         drain_timeout_s=settings.drain_timeout_s,
-        patience_s=max(settings.hold_timeout_s, settings.queue_timeout_s),
     )
 
 

@@ -2,12 +2,14 @@
 
 Theory:
 - A model keeps its pool for as long as it is routed; a new one takes the free pool with the
-  lowest number, and a pool is free when no route leads to it and no server is left in it.
+  lowest number. A pool is free when no route leads to it and neither it nor its twin has a server
+  or a request: one that is held would get the next model's replica.
 - Names come before aliases, aliases before adapters, and among equals the model that sorts first
   wins. An adapter that is not routed (see `adapters.py`) still holds its name against others.
 - A model that is no longer declared stays routed, with all its aliases, while it has members.
-- A member has a server in its model's pool and, where a Rust front end is about, one for its Python
-  application in the twin, with the same name and number; `front_ends.py` has the rules.
+- A member has a server for its Python application in the twin of its model's pool and, where some
+  member has a Rust front end, one of the same name and number for its main front end in the pool
+  itself; `front_ends.py` has the rules.
 - Nothing depends on the order of the inputs.
 """
 
@@ -29,10 +31,11 @@ from services.router_config.domain.access import decide_access, refused_tenants
 from services.router_config.domain.adapters import Servable, servable
 from services.router_config.domain.contention import Contention
 from services.router_config.domain.front_ends import (
-    Doubts,
     Fronts,
+    Scene,
     fronts,
-    suits,
+    may_take_requests,
+    split_in,
     with_front_ends,
     without_front_ends,
 )
@@ -42,6 +45,7 @@ from services.router_config.domain.model import (
     Desired,
     Known,
     Observed,
+    ObservedServer,
     PoolKind,
     PoolName,
     ReloadReason,
@@ -53,7 +57,7 @@ from services.router_config.domain.model import (
     main_of,
     twin_of,
 )
-from services.router_config.domain.pairs import Pair, Pairs, is_restricted, pair_up
+from services.router_config.domain.pairs import Pair, Pairs, pair_up
 
 LISTING_BYTES_MAX: Final = 30_000
 """It goes to HAProxy in one command and out of one buffer; what does not fit is not listed."""
@@ -64,7 +68,6 @@ _LISTED_MAX: Final = LISTING_BYTES_MAX // 64
 _NUMBER_MAX: Final = 2_000_000_000
 
 _CONTENTION: Final = Contention()
-_NO_DOUBTS: Final = Doubts()
 _UNSEEN: Final = Pair(main=None, twin=None)
 
 
@@ -81,23 +84,23 @@ class _Naming:
     adapters: frozenset[str] = frozenset()
 
 
-def desire(
-    known: Known, observed: Observed, *, grace_s: float, doubts: Doubts = _NO_DOUBTS
-) -> Desired:
+def desire(known: Known, observed: Observed, *, grace_s: float) -> Desired:
     """Return what HAProxy should be, given what the bus says and what HAProxy is."""
     pairs = pair_up(observed.servers)
     present = members(known, observed, pairs, grace_s=grace_s)
     kinds = _kinds(known, observed, present)
     with_members = _pools_with_members(present, pairs)
-    used = frozenset(pool for pool, _ in pairs)
+    used = {*(pool for pool, _ in pairs), *map(main_of, observed.busy)}
     pools = _assign(kinds, observed, with_members, used=used)
     able = servable(known.models or (), present, observed.routes)
     naming = _naming(known, observed, pools, able)
-    fronted = fronts(known, observed, pairs, present, pools)
-    sight = _Sight(observed=observed, pairs=pairs, fronts=fronted, doubts=doubts)
+    scene = Scene(
+        observed=observed, pairs=pairs, present=present, pools=pools, routes=naming.routes
+    )
+    fronted = fronts(scene)
     return Desired(
-        servers=_servers(present, pools, sight),
-        routes=with_front_ends(naming.routes, fronted.answered),
+        servers=_servers(scene, fronted),
+        routes=with_front_ends(naming.routes, fronted.split),
         listing=_listing_of(naming),
         access=decide_access(known.tenants, observed.access),
         unplaced=tuple(
@@ -208,31 +211,22 @@ def _pools(kind: PoolKind, count: int) -> list[PoolName]:
     return [PoolName(f"{kind}{index}") for index in range(count)]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Sight:
-    """What the servers of members depend on beside the members themselves."""
-
-    observed: Observed
-    pairs: Pairs
-    fronts: Fronts
-    doubts: Doubts
-
-
-def _servers(
-    present: Iterable[Member], pools: Mapping[ModelName, PoolName], sight: _Sight
-) -> tuple[Server, ...]:
+def _servers(scene: Scene, fronted: Fronts) -> tuple[Server, ...]:
     numbers: dict[PoolName, set[int]] = {}
     servers: list[Server] = []
-    for member in present:
-        pool = pools.get(member.model)
-        if pool is not None:
-            pair = sight.pairs.get((pool, member.name), _UNSEEN)
-            number = pair.number
-            if number is None:
-                numbers = numbers or _taken_numbers(sight.observed)
-                number = _free_number(member, numbers.setdefault(pool, set()))
-                numbers[pool].add(number)
-            servers += _servers_of(member, pool, pair, number=number, sight=sight)
+    for member in scene.present:
+        pool = scene.pools.get(member.model)
+        if pool is None:
+            continue
+        pair = scene.pairs.get((pool, member.name), _UNSEEN)
+        number = pair.number
+        if number is None:
+            numbers = numbers or _taken_numbers(scene.observed)
+            number = _free_number(member, numbers.setdefault(pool, set()))
+            numbers[pool].add(number)
+        if _is_in_main(member, pool, pair, scene=scene, fronted=fronted):
+            servers += _server(member, pool, member.endpoint, pair.main, number=number)
+        servers += _server(member, twin_of(pool), member.python, pair.twin, number=number)
     return tuple(servers)
 
 
@@ -244,40 +238,31 @@ def _taken_numbers(observed: Observed) -> dict[PoolName, set[int]]:
     return numbers
 
 
-def _servers_of(
-    member: Member, pool: PoolName, pair: Pair, *, number: int, sight: _Sight
-) -> Iterable[Server]:
-    """Return a member's server in the pool and its server in the twin, as far as it has them."""
-    if _is_in_main(member, pool, pair, sight):
-        seen = pair.main.server if pair.main else None
-        yield from _server(member, pool, member.endpoint, seen, number=number)
-    if _is_in_twin(member, pool, pair, sight):
-        seen = pair.twin.server if pair.twin else None
-        yield from _server(member, twin_of(pool), member.python, seen, number=number)
-
-
-def _is_in_main(member: Member, pool: PoolName, pair: Pair, sight: _Sight) -> bool:
-    """A Rust front end waits until no request can meet it that it cannot answer."""
-    if member.front_end is FrontEnd.PYTHON or pair.takes_requests:
+def _is_in_main(
+    member: Member, pool: PoolName, pair: Pair, *, scene: Scene, fronted: Fronts
+) -> bool:
+    """A main pool is used where some replica has Rust, and until it has no requests."""
+    if member.front_end is FrontEnd.RUST:
+        return may_take_requests(member, pool, pair, scene.observed)
+    if member.model in fronted.with_rust or split_in(pool, scene.observed):
         return True
-    return suits(member, pool, sight.observed) and not sight.doubts.bar(pool, member)
-
-
-def _is_in_twin(member: Member, pool: PoolName, pair: Pair, sight: _Sight) -> bool:
-    """Without a Rust front end a twin only serves what was led there before."""
-    if member.model in sight.fronts.with_rust or twin_of(pool) in sight.observed.waiting:
-        return True
-    return pair.twin is not None and is_restricted(pool, sight.observed)
+    return pair.takes_requests and pool in scene.observed.busy
 
 
 def _server(
-    member: Member, pool: PoolName, endpoint: Address | None, seen: Server | None, *, number: int
+    member: Member,
+    pool: PoolName,
+    endpoint: Address | None,
+    present: ObservedServer | None,
+    *,
+    number: int,
 ) -> Iterable[Server]:
     """Give a member's server: the very object that was seen where nothing differs.
 
     None where the address is not known and HAProxy has no such server either.
     """
     is_known = endpoint is not None
+    seen = present.server if present else None
     if (
         seen is not None
         and (seen.maxconn, seen.number) == (member.maxconn, number)

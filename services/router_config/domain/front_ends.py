@@ -1,105 +1,49 @@
-"""Which front ends answer for a model's names, and when a Rust front end may take requests.
+"""Which front ends serve a model's names, and when a Rust front end may take requests.
 
-A model's main pool holds each replica's main front end; its twin holds each replica's Python
-application. The third field of a route says what a name may meet (`FrontEnds`):
+A model's twin pool holds the Python application of every replica and never a Rust front end. Its
+main pool is used only where some replica has Rust; it then holds every replica's main front end.
+The third field of a route says where requests go (`FrontEnds`): PYTHON to the twin, SPLIT to the
+main pool if the table of paths and body fields allows it, and else to the twin.
 
-    no replica has Rust                                  ANY, nothing is kept from the main pool
-    every Rust front end answers to the name             SPLIT
-    some Rust front end does not, or none has come yet   PYTHON
+Invariant: a request that Rust cannot answer never meets a Rust front end. HAProxy retries a request
+within the pool that it chose, so what is in the main pool counts until it has ended. It came by a
+name that was SPLIT, and a Rust front end may not know that name. Each rule looks at what HAProxy
+was *seen* to be, so it holds between any two steps, whatever HAProxy refuses:
 
-Invariant: a request that Rust cannot answer never meets a Rust front end. Each rule looks at what
-HAProxy was *seen* to be, so it holds between any two steps, whatever HAProxy refuses:
+- A Rust front end joins the main pool only if it knows every name that is SPLIT there.
+- If none is SPLIT, the main pool must have no requests: they came by names that were SPLIT before.
+- A name becomes SPLIT only if every Rust front end knows it that takes requests or is to take some;
+  the first ones only when each replica has its server in the main pool.
+- Names stop being SPLIT all at once, and only when each server in the main pool has its twin. That
+  happens when the last Rust front end has left, or when one has come that does not know them all.
+  Python servers stay in the main pool until it has no requests.
+- A model without replicas keeps its names as they are; PYTHON names wait in the twin, where any
+  replica can answer them.
 
-- A Rust front end takes requests only where every route to its pool suits it, and where no request
-  waits that came by a route which does not (`doubts`).
-- A route is relaxed only when the Rust front ends that it was kept from were seen to drain. Until
-  then those that leave count as well as those that come.
-- A route leads away from servers that answer everything only once each of them has its twin.
-- A model without replicas may get one with Rust, and requests are held for it until it comes. They
-  are held in the twin, except those for names that its last Rust front ends answered to.
-
-Names of a Rust front end whose lease is missing are those that were led to it last (SPLIT).
+A name that is no longer the model's is exempt: its requests get 404 from the edge as well.
+Names of a Rust front end whose lease is missing are those that were SPLIT last.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import lru_cache
 
 from libs.contracts.ids import ModelName
 from libs.contracts.lease import FrontEnd
-from libs.contracts.model_spec import FrontEndChoice
 from services.router_config.domain.membership import Member
 from services.router_config.domain.model import (
     Admin,
     FrontEnds,
-    Known,
     Observed,
     PoolName,
     Route,
     Routes,
 )
-from services.router_config.domain.pairs import Pairs, is_restricted
+from services.router_config.domain.pairs import Pair, Pairs
 
-Answered = tuple[tuple[ModelName, frozenset[str]], ...]
-"""The names that all Rust front ends of a model answer to; models that are ANY are left out."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Doubt:
-    """Requests may wait in a main pool that came by a route which exists no more.
-
-    Attributes:
-        since: when that was found, Unix time in seconds.
-        names: what they may ask for; None for anything, in a way that only Python may answer.
-    """
-
-    since: float
-    names: frozenset[str] | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Doubts:
-    """What the loop carries from one look to the next.
-
-    Attributes:
-        routes: the routes at the last look; None before the first.
-    """
-
-    routes: Routes | None = None
-    pools: Mapping[PoolName, Doubt] = field(default_factory=dict)
-
-    def bar(self, pool: PoolName, member: Member) -> bool:
-        """Whether a Rust front end could not answer some request that may wait in a pool."""
-        doubt = self.pools.get(pool)
-        if doubt is None:
-            return False
-        return doubt.names is None or not doubt.names <= (member.rust_names or frozenset())
-
-
-def doubts(before: Doubts, observed: Observed, *, now: float, patience_s: float) -> Doubts:
-    """Look again; a request waits for `patience_s` at most."""
-    pools = dict(before.pools)
-    for route, names in before.routes.by_route.items() if before.routes else ():
-        left = observed.routes.by_route.get(route, frozenset())
-        if route.front_ends is FrontEnds.PYTHON or left is names or names <= left:
-            continue
-        lost = None if route.front_ends is FrontEnds.ANY else names - left
-        pools[route.pool] = _more_doubtful(pools.get(route.pool), lost, now)
-    return Doubts(
-        routes=observed.routes,
-        pools={
-            pool: doubt
-            for pool, doubt in pools.items()
-            if pool in observed.waiting and now - doubt.since < patience_s
-        },
-    )
-
-
-def _more_doubtful(before: Doubt | None, lost: frozenset[str] | None, now: float) -> Doubt:
-    had = before.names if before else frozenset[str]()
-    return Doubt(since=now, names=None if had is None or lost is None else had | lost)
+_NONE: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,129 +51,143 @@ class Fronts:
     """What is to be done about front ends.
 
     Attributes:
+        split: the names that are to be SPLIT, by model.
         with_rust: models that have a Rust front end which takes requests or is to take some.
     """
 
-    answered: Answered
+    split: Mapping[ModelName, frozenset[str]]
     with_rust: frozenset[ModelName]
 
 
-def fronts(
-    known: Known,
-    observed: Observed,
-    pairs: Pairs,
-    present: Iterable[Member],
-    pools: Mapping[ModelName, PoolName],
-) -> Fronts:
-    """Decide, given the members that are wanted and the pools that models have."""
-    peopled = {member.model for member in present}
-    rusts = _rusts(observed, pairs, present, pools)
-    words: dict[ModelName, set[frozenset[str]]] = {}
-    for rust in rusts:
-        words.setdefault(rust.model, set()).add(rust.names)
-    taken = {pools[rust.model] for rust in rusts if rust.takes_requests}
-    open_pools = _open_pools(observed, pairs) - taken
-    answered = {
-        model: _shared(frozenset(found))
-        for model, found in words.items()
-        if pools[model] not in open_pools
-    }
-    choices = {spec.name: spec.engine.front_end for spec in known.models or ()}
-    for model in pools.keys() - peopled - words.keys():
-        if _may_get_rust(choices.get(model), pools[model], observed):
-            answered[model] = _split_names(model, observed)
-    return Fronts(answered=tuple(sorted(answered.items())), with_rust=frozenset(words))
-
-
-def _may_get_rust(choice: FrontEndChoice | None, pool: PoolName, observed: Observed) -> bool:
-    """Whether a model without replicas may get one with Rust; a choice of None is unknown."""
-    if choice is None:
-        return is_restricted(pool, observed)
-    return choice is not FrontEndChoice.PYTHON
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Rust:
-    """A Rust front end that takes requests or is to take some."""
+class Scene:
+    """What HAProxy is, who is a member, and which pools and names models are to have."""
 
-    model: ModelName
-    names: frozenset[str]
-    takes_requests: bool
+    observed: Observed
+    pairs: Pairs
+    present: tuple[Member, ...]
+    pools: Mapping[ModelName, PoolName]
+    routes: Routes
 
 
-def _rusts(
-    observed: Observed,
-    pairs: Pairs,
-    present: Iterable[Member],
-    pools: Mapping[ModelName, PoolName],
-) -> list[_Rust]:
-    """Return those of members, and those that take requests until they are seen to drain."""
-    placed = {(pools[each.model], each.name): each for each in present if each.model in pools}
-    coming = [
-        _Rust(
-            model=member.model,
-            names=_names_of(member, observed),
-            takes_requests=key in pairs and pairs[key].takes_requests,
-        )
-        for key, member in placed.items()
-        if member.front_end is FrontEnd.RUST
+def fronts(scene: Scene) -> Fronts:
+    """Decide which names are SPLIT."""
+    words: dict[ModelName, set[frozenset[str]]] = {}
+    for model, names in (*_staying(scene), *_leaving(scene)):
+        words.setdefault(model, set()).add(names)
+    members: dict[ModelName, list[Member]] = {}
+    for member in scene.present:
+        members.setdefault(member.model, []).append(member)
+    split = {
+        model: _split(scene, model, words.get(model), members.get(model, []))
+        for model in scene.pools
+    }
+    return Fronts(
+        split={model: names for model, names in split.items() if names},
+        with_rust=frozenset(words),
+    )
+
+
+def may_take_requests(member: Member, pool: PoolName, pair: Pair, observed: Observed) -> bool:
+    """Whether a Rust front end takes requests, or could answer all that it may meet."""
+    if pair.takes_requests:
+        return True
+    split = split_in(pool, observed)
+    if member.rust_names is None or (not split and pool in observed.busy):
+        return False
+    return split <= member.rust_names
+
+
+def split_in(pool: PoolName, observed: Observed) -> frozenset[str]:
+    """Return the names whose requests may go to a main pool."""
+    return _union(
+        names
+        for route, names in observed.routes.by_route.items()
+        if route.pool == pool and route.front_ends is FrontEnds.SPLIT
+    )
+
+
+def _split(
+    scene: Scene,
+    model: ModelName,
+    words: set[frozenset[str]] | None,
+    members: Iterable[Member],
+) -> frozenset[str]:
+    """Return the names of a model that are to be SPLIT; `words` are those that each Rust knows."""
+    pool = scene.pools[model]
+    wanted = scene.routes.by_route.get(Route(pool=pool, model=model), _NONE)
+    current, _ = _parted(split_in(pool, scene.observed), wanted)
+    if words:
+        shared = _shared(frozenset(words))
+        _, unknown = _parted(current, shared)
+        if current and not unknown:
+            return shared
+        if not current:
+            return shared if _is_prepared(scene.pairs, pool, members) else _NONE
+    return _NONE if members and _has_all_twins(scene.pairs, pool) else current
+
+
+def _is_prepared(pairs: Pairs, pool: PoolName, members: Iterable[Member]) -> bool:
+    """Whether each member has a server that takes requests in a main pool."""
+    found = (pairs.get((pool, member.name)) for member in members)
+    return all(pair is not None and pair.takes_requests for pair in found)
+
+
+def _has_all_twins(pairs: Pairs, pool: PoolName) -> bool:
+    """Whether the Python application of each replica in a main pool takes requests, too."""
+    return all(
+        pair.twin is not None and pair.twin.admin is Admin.READY
+        for (main, _), pair in pairs.items()
+        if main == pool and pair.takes_requests
+    )
+
+
+_Word = tuple[ModelName, frozenset[str]]
+"""What one Rust front end knows."""
+
+
+def _staying(scene: Scene) -> list[_Word]:
+    """Return the Rust front ends of members."""
+    return [
+        (member.model, _names_of(member, scene.observed))
+        for member in scene.present
+        if member.front_end is FrontEnd.RUST and member.model in scene.pools
     ]
-    models = {pool: model for model, pool in pools.items()}
-    leaving = [
-        models[key[0]]
-        for key, pair in pairs.items()
-        if key not in placed
-        and key[0] in models
-        and pair.takes_requests
-        and pair.is_rust(within=observed)
-    ]
-    return coming + [
-        _Rust(model=model, names=_split_names(model, observed), takes_requests=True)
-        for model in leaving
+
+
+def _leaving(scene: Scene) -> list[_Word]:
+    """Return the Rust front ends that leave, until they are seen to drain."""
+    placed = {(scene.pools.get(member.model), member.name) for member in scene.present}
+    models = {pool: model for model, pool in scene.pools.items()}
+    return [
+        (models[pool], _names_split_of(models[pool], scene.observed))
+        for (pool, name), pair in scene.pairs.items()
+        if (pool, name) not in placed and pool in models and pair.takes_requests and pair.is_rust
     ]
 
 
 def _names_of(member: Member, observed: Observed) -> frozenset[str]:
     if member.rust_names is None:
-        return _split_names(member.model, observed)
+        return _names_split_of(member.model, observed)
     return member.rust_names
 
 
-def _split_names(model: ModelName, observed: Observed) -> frozenset[str]:
-    found = [
+def _names_split_of(model: ModelName, observed: Observed) -> frozenset[str]:
+    return _union(
         names
         for route, names in observed.routes.by_route.items()
         if route.model == model and route.front_ends is FrontEnds.SPLIT
-    ]
-    return found[0] if len(found) == 1 else frozenset().union(*found)
-
-
-def _open_pools(observed: Observed, pairs: Pairs) -> frozenset[PoolName]:
-    """Pools that answer everything and cannot be kept from anything yet: some twin is missing."""
-    routes = observed.routes.by_route
-    able = {route.pool for route in routes if route.front_ends is FrontEnds.ANY}
-    return frozenset(
-        pool
-        for (pool, _), pair in pairs.items()
-        if pool in able
-        and pair.takes_requests
-        and (pair.twin is None or pair.twin.admin is not Admin.READY)
     )
 
 
-def suits(member: Member, pool: PoolName, observed: Observed) -> bool:
-    """Whether a Rust front end answers to every name that may lead to it in a pool."""
-    return all(
-        route.front_ends is FrontEnds.SPLIT
-        and member.rust_names is not None
-        and names <= member.rust_names
-        for route, names in observed.routes.by_route.items()
-        if route.pool == pool and route.front_ends is not FrontEnds.PYTHON
-    )
+def _union(sets: Iterable[frozenset[str]]) -> frozenset[str]:
+    """Join sets; the first one itself where it is the only one."""
+    first, *others = [*sets] or [_NONE]
+    return first.union(*others) if others else first
 
 
 def without_front_ends(routes: Routes) -> Routes:
-    """Return where names lead, as if nothing were kept from anything."""
+    """Return where names lead, as if there were one kind of front end."""
     by_route: dict[Route, frozenset[str]] = {}
     for route, names in routes.by_route.items():
         plain = Route(pool=route.pool, model=route.model)
@@ -238,19 +196,14 @@ def without_front_ends(routes: Routes) -> Routes:
     return Routes(by_route)
 
 
-def with_front_ends(routes: Routes, answered: Answered) -> Routes:
-    """Say of each name what it may meet; sets that need no change stay the same objects."""
-    by_model = dict(answered)
+def with_front_ends(routes: Routes, split: Mapping[ModelName, frozenset[str]]) -> Routes:
+    """Say of each name which front ends serve it; sets that need no change stay the same."""
     by_route: dict[Route, frozenset[str]] = {}
     for route, names in routes.by_route.items():
-        known = by_model.get(route.model)
-        if known is None:
-            by_route[route] = names
-        else:
-            split, python = _parted(names, known)
-            for front_ends, part in ((FrontEnds.SPLIT, split), (FrontEnds.PYTHON, python)):
-                at = Route(pool=route.pool, model=route.model, front_ends=front_ends)
-                by_route[at] = part
+        parts = _parted(names, split.get(route.model, _NONE))
+        for front_ends, part in zip((FrontEnds.SPLIT, FrontEnds.PYTHON), parts, strict=True):
+            at = Route(pool=route.pool, model=route.model, front_ends=front_ends)
+            by_route[at] = part
     return Routes(by_route)
 
 
@@ -270,4 +223,6 @@ def _joined(names: frozenset[str], more: frozenset[str]) -> frozenset[str]:
 @lru_cache(maxsize=256)
 def _parted(names: frozenset[str], known: frozenset[str]) -> tuple[frozenset[str], frozenset[str]]:
     """Return the names that are known and those that are not, each time in the same objects."""
-    return (names, frozenset()) if names <= known else (names & known, names - known)
+    if not known:
+        return (_NONE, names)
+    return (names, _NONE) if names <= known else (names & known, names - known)

@@ -6,9 +6,10 @@ It leaves when the checks find it down, when another lease claims its address or
 or when the bus has been whole for longer than a grace time and no check ever said anything.
 So an emptied or restarted bus takes no healthy replica away.
 
-A replica with a Rust front end has a server in the main pool and one, for its Python application,
-in the twin; the server in the main pool decides whether the replica is alive. While its lease is
-missing, its front end is told from the two addresses, and its names from the routes.
+A replica has a server for its Python application in the twin, and in the main pool one for its main
+front end where some replica of the model has Rust; that one then decides whether the replica is
+alive. While its lease is missing, its front end is told from the two addresses, and its names from
+the routes.
 
 Source: Envoy, service discovery, "on eventually consistent service discovery".
 """
@@ -42,7 +43,8 @@ class Member:
 
     Attributes:
         endpoint: where its main front end is; None, as for `python`, where neither a lease nor
-            HAProxy nor the state directory tells.
+            HAProxy nor the state directory tells. Without a lease and a server in the main pool
+            nothing tells it.
         python: where its Python application is; `endpoint` itself without a Rust front end.
         front_end: which front end the main one is.
         rust_names: the names that its Rust front end answers to; None while its lease is missing.
@@ -164,7 +166,7 @@ def _kept(
         if model is None or (model, name) in claimed:
             continue
         if _alive(pair.seen, settled=settled) and not _superseded(model, pair, known.leases):
-            found.append(_member(model, pair, observed))
+            found.append(_member(model, pair))
     return found
 
 
@@ -188,13 +190,12 @@ def _superseded(model: ModelName, pair: Pair, leases: Iterable[ReplicaLease]) ->
     )
 
 
-def _member(model: ModelName, pair: Pair, observed: Observed) -> Member:
-    is_rust = pair.is_rust(within=observed)
+def _member(model: ModelName, pair: Pair) -> Member:
     return Member(
         model=model,
         name=pair.seen.server.key.name,
         endpoint=pair.endpoint,
-        python=pair.python if is_rust else pair.endpoint,
+        python=pair.python,
         maxconn=pair.seen.server.maxconn,
-        front_end=FrontEnd.RUST if is_rust else FrontEnd.PYTHON,
+        front_end=FrontEnd.RUST if pair.is_rust else FrontEnd.PYTHON,
     )

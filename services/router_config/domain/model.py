@@ -45,13 +45,11 @@ KIND_OF_POLICY: Final[Mapping[RoutingPolicy, PoolKind]] = {
 class FrontEnds(StrEnum):
     """Which front ends may answer requests for a name; the third field of its route.
 
-    ANY: no replica of the model has a Rust front end, so every request goes to the main pool.
-    SPLIT: every Rust front end of the model answers to the name, so the table of paths and body
-        fields decides between the main pool and its twin.
-    PYTHON: some Rust front end does not know the name, or none has come yet: the twin alone.
+    SPLIT: every Rust front end of the main pool answers to the name, so the table of paths and
+        body fields decides between the main pool and its twin.
+    PYTHON: the twin alone: some Rust front end does not know the name, or there is none.
     """
 
-    ANY = "any"
     SPLIT = "split"
     PYTHON = "python"
 
@@ -145,7 +143,7 @@ class Route:
 
     pool: PoolName
     model: ModelName
-    front_ends: FrontEnds = FrontEnds.ANY
+    front_ends: FrontEnds = FrontEnds.PYTHON
 
 
 class Routes(Mapping[str, Route]):
@@ -207,7 +205,7 @@ class Observed:
         foreign: the maps hold entries that are not ours, beside or instead of `routes`.
         access: who may ask; None while nobody ever said so.
         access_foreign: the map of tenants holds what is not ours.
-        waiting: pools, twins among them, in which requests may be queued or held.
+        busy: pools, twins among them, that have requests: held, queued, running or between tries.
     """
 
     servers: tuple[ObservedServer, ...] = ()
@@ -217,7 +215,7 @@ class Observed:
     foreign: bool = False
     access: Access | None = None
     access_foreign: bool = False
-    waiting: frozenset[PoolName] = frozenset()
+    busy: frozenset[PoolName] = frozenset()
 
     def models_by_pool(self) -> dict[PoolName, ModelName]:
         """Return whose requests go to each main pool; pools without a route are left out."""

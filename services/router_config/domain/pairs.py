@@ -1,4 +1,4 @@
-"""The servers of one replica as seen: one in the main pool, and one of the same name in its twin.
+"""The servers of one replica as seen: one in the twin, and maybe one of its name in the main pool.
 
 Where no lease tells which front end a replica has, its servers do: a Rust front end and the Python
 application beside it have different addresses, a replica with Python alone has one address.
@@ -12,11 +12,12 @@ from dataclasses import dataclass
 from libs.contracts.lease import Address
 from services.router_config.domain.model import (
     Admin,
-    FrontEnds,
-    Observed,
     ObservedServer,
     PoolName,
+    Server,
+    ServerKey,
     ServerName,
+    is_twin,
     main_of,
 )
 
@@ -36,8 +37,10 @@ class Pair:
 
     @property
     def seen(self) -> ObservedServer:
-        """The server that speaks for the replica."""
+        """The server that speaks for the replica: the main one unless only the twin is ready."""
         found = self.main or self.twin
+        if self.twin is not None and self.twin.admin is Admin.READY and not self.takes_requests:
+            found = self.twin
         assert found is not None  # noqa: S101 - a pair is made of the servers that were seen
         return found
 
@@ -56,12 +59,11 @@ class Pair:
         """Whether HAProxy may give the server in the main pool new requests."""
         return self.main is not None and self.main.admin is Admin.READY
 
-    def is_rust(self, *, within: Observed) -> bool:
-        """Whether the main front end is a Rust one, or may be one as far as can be told."""
+    @property
+    def is_rust(self) -> bool:
+        """Whether the server in the main pool is a Rust front end, as far as can be told."""
         if self.main is None:
-            return True
-        if self.twin is None:
-            return is_restricted(self.main.server.key.pool, within)
+            return False
         return self.endpoint is None or self.endpoint != self.python
 
 
@@ -81,7 +83,16 @@ def pair_up(servers: Iterable[ObservedServer]) -> Pairs:
     return {key: Pair(main=mains.get(key), twin=twins.get(key)) for key in {**mains, **twins}}
 
 
-def is_restricted(pool: PoolName, observed: Observed) -> bool:
-    """Whether some name that leads to a main pool is kept from its Rust front ends."""
-    routes = observed.routes.by_route
-    return any(r.pool == pool and r.front_ends is not FrontEnds.ANY for r in routes)
+def seconds(servers: Iterable[Server]) -> frozenset[ServerKey]:
+    """Return the servers in twins whose replica has a Rust front end in the main pool.
+
+    The one in the main pool speaks for the replica. A replica with Python alone has one front end
+    behind both servers.
+    """
+    endpoints = {server.key: server.endpoint for server in servers}
+    mains = {key: ServerKey(pool=main_of(key.pool), name=key.name) for key in endpoints}
+    return frozenset(
+        key
+        for key, main in mains.items()
+        if is_twin(key.pool) and main in endpoints and endpoints[main] != endpoints[key]
+    )

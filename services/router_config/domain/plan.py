@@ -15,7 +15,7 @@ Invariants, each with a property test:
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from services.router_config.domain.access import Access
@@ -31,6 +31,7 @@ from services.router_config.domain.model import (
     Unplaced,
     is_twin,
 )
+from services.router_config.domain.pairs import seconds
 
 POOLS_PER_KIND_MAX = 1024
 """Beyond it models stay unplaced: an empty pool costs memory and a line in every listing."""
@@ -38,9 +39,14 @@ POOLS_PER_KIND_MAX = 1024
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Join:
-    """Create a server, start its checks and let it take requests."""
+    """Create a server, start its checks and let it take requests.
+
+    Attributes:
+        is_second: another server speaks for the replica, so this one is checked less often.
+    """
 
     server: Server
+    is_second: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,14 +160,15 @@ def _stays(seen: ObservedServer, wanted: Server | None) -> bool:
 
 
 def _arrivals(
-    wanted: Iterable[Server], seen: Mapping[ServerKey, ObservedServer]
+    wanted: Collection[Server], seen: Mapping[ServerKey, ObservedServer]
 ) -> list[Join | Resume | Adjust]:
     actions: list[Join | Resume | Adjust] = []
     differing = [server for server in wanted if not _is_served(server, seen.get(server.key))]
+    second = seconds(wanted) if differing else frozenset()
     for server in sorted(differing, key=lambda server: _twins_first(server.key)):
         present = seen.get(server.key)
         if present is None:
-            actions.append(Join(server=server))
+            actions.append(Join(server=server, is_second=server.key in second))
         elif _stays(present, server):
             actions.extend(_corrections(server, present))
     return actions

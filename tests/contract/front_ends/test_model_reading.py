@@ -115,8 +115,8 @@ async def edge_on(stack: AsyncExitStack, folder: Path) -> tuple[FakeReplica, htt
     server = ServerSpec(
         name="r.aa", number=101, address=str(replica.endpoint), weight=16, maxconn=8
     )
-    pool = PoolConfig(name="px0", balance=Balance.PREFIX, servers=(server,))
-    routes = tuple((name, "px0:m") for name in NAMES)
+    pool = PoolConfig(name="px0", balance=Balance.PREFIX, python_servers=(server,))
+    routes = tuple((name, "px0:m:python") for name in NAMES)
     await stack.enter_async_context(real_haproxy(config, (pool,), routes=routes))
     client = httpx.AsyncClient(base_url=f"http://127.0.0.1:{config.port}", timeout=20)
     return replica, await stack.enter_async_context(client)

@@ -21,11 +21,11 @@ from libs.testing.real_haproxy import (
 )
 
 ROUTES = (
-    ("m", "lc0:m"),
-    ("default", "lc0:m"),
-    ("org/model", "lc0:m"),
-    ("empty", "lc1:empty"),
-    ("p", "px0:p"),
+    ("m", "lc0:m:python"),
+    ("default", "lc0:m:python"),
+    ("org/model", "lc0:m:python"),
+    ("empty", "lc1:empty:python"),
+    ("p", "px0:p:python"),
 )
 
 
@@ -76,9 +76,9 @@ async def edge(
         for number, each in ((101, replica), (102, second))
     )
     pools = (
-        PoolConfig(name="lc0", balance=Balance.LEAST_LOADED, servers=(one,)),
+        PoolConfig(name="lc0", balance=Balance.LEAST_LOADED, python_servers=(one,)),
         PoolConfig(name="lc1", balance=Balance.LEAST_LOADED),
-        PoolConfig(name="px0", balance=Balance.PREFIX, servers=(one, two)),
+        PoolConfig(name="px0", balance=Balance.PREFIX, python_servers=(one, two)),
     )
     async with real_haproxy(config, pools, routes=ROUTES) as running:
         yield running

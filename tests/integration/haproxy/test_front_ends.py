@@ -23,7 +23,7 @@ ROUTES = (
     ("split", "lc0:m:split"),
     ("python", "lc0:m:python"),
     ("any", "lc0:m:any"),
-    ("old", "lc0:m"),
+    ("short", "lc0:m"),
     ("prefix", "px0:p:split"),
 )
 
@@ -90,14 +90,14 @@ def asking(http: httpx.AsyncClient) -> Asking:
         ("split", "rust"),
         ("prefix", "rust"),
         ("python", "python"),
-        ("any", "rust"),
-        ("old", "rust"),
+        ("any", "python"),
+        ("short", "python"),
     ],
 )
 async def test_a_plain_request_goes_where_its_name_leads(
     asking: Asking, model: str, front_end: str
 ) -> None:
-    """A value of two fields is from an older router-config and means the main pool."""
+    """A value that is not known, as older releases wrote some, means what serves everything."""
     assert await asking.chat({"model": model} | PLAIN) == front_end
     assert await asking.chat({"model": model, "prompt": "x"}, path=COMPLETIONS) == front_end
 
@@ -105,14 +105,11 @@ async def test_a_plain_request_goes_where_its_name_leads(
 @pytest.mark.parametrize(
     "field", [{"n": 2}, {"tools": []}, {"request_id": "x"}, {"stop": ["a"], "echo": True}]
 )
-async def test_a_field_that_only_python_serves_decides_for_split_names_alone(
-    asking: Asking, field: Fields
-) -> None:
+async def test_a_field_that_only_python_serves_decides(asking: Asking, field: Fields) -> None:
     """Before the messages and behind them."""
     for model in ({"model": "split"}, {"model": "prefix"}):
         assert await asking.chat(field | model | PLAIN) == "python"
         assert await asking.chat(model | PLAIN | field) == "python"
-    assert await asking.chat({"model": "any"} | PLAIN | field) == "rust"
 
 
 async def test_a_path_that_the_rust_front_end_does_not_know_goes_to_python(
@@ -123,7 +120,6 @@ async def test_a_path_that_the_rust_front_end_does_not_know_goes_to_python(
 
     assert await asking.chat(body, path="/v1/embeddings") == "python"
     assert await asking.chat(body, path="/v1/responses") == "python"
-    assert await asking.chat(body | {"model": "any"}, path="/v1/responses") == "rust"
 
 
 async def test_a_model_that_the_body_does_not_name_goes_to_python(asking: Asking) -> None:
@@ -147,7 +143,7 @@ async def test_large_bodies_are_divided_like_small_ones(edge: RealHaproxy, askin
             assert await asking.chat(model | long) == "rust"
             assert await asking.chat(long | several | model) == "python"
             assert await asking.chat(several | long | model) == "python"
-        assert await asking.chat(several | long | {"model": "any"}) == "rust"
+        assert await asking.chat(long | {"model": "python"}) == "python"
         assert await asking.chat(long, x_model="split") == "python"
         assert await asking.chat(split | long, path=f"/models/split{CHAT}") == "python"
         assert await asking.chat(split | long, path="/v1/embeddings") == "python"

@@ -48,8 +48,8 @@ async def edge(config: EdgeConfig, replica: FakeReplica) -> AsyncIterator[RealHa
     server = ServerSpec(
         name="r1.aa", number=101, address=str(replica.endpoint), weight=16, maxconn=8
     )
-    pool = PoolConfig(name="px0", balance=Balance.PREFIX, servers=(server,))
-    routes = (("m", "px0:m:any"),)
+    pool = PoolConfig(name="px0", balance=Balance.PREFIX, python_servers=(server,))
+    routes = (("m", "px0:m:python"),)
     async with real_haproxy(config, (pool,), routes=routes, tenants=GRANTS) as running:
         yield running
 
@@ -197,9 +197,9 @@ async def test_a_session_stays_on_one_server_although_no_replica_sees_it(
         )
         for number, each in ((101, replica), (202, second))
     )
-    pool = PoolConfig(name="px0", balance=Balance.PREFIX, servers=servers)
+    pool = PoolConfig(name="px0", balance=Balance.PREFIX, python_servers=servers)
     async with (
-        real_haproxy(config, (pool,), routes=(("m", "px0:m:any"),)),
+        real_haproxy(config, (pool,), routes=(("m", "px0:m:python"),)),
         httpx.AsyncClient(base_url=f"http://127.0.0.1:{config.port}") as http,
     ):
         sessions = [

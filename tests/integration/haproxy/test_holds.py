@@ -75,7 +75,7 @@ class Holding:
 
         return holds
 
-    async def add(self, replica: FakeReplica, *, pool: str = "lc1") -> ServerRef:
+    async def add(self, replica: FakeReplica, *, pool: str = "lc1-py") -> ServerRef:
         """Add a server, as it is added to a running edge: it starts in maintenance."""
         spec = ServerSpec(
             name="r2.aa", number=102, address=str(replica.endpoint), weight=16, maxconn=64
@@ -104,15 +104,15 @@ async def holding(
         name="r1.aa", number=101, address=str(replica.endpoint), weight=16, maxconn=64
     )
     pools = (
-        PoolConfig(name="lc0", balance=Balance.LEAST_LOADED, servers=(server,)),
+        PoolConfig(name="lc0", balance=Balance.LEAST_LOADED, python_servers=(server,)),
         PoolConfig(name="lc1", balance=Balance.LEAST_LOADED),
         PoolConfig(name="px0", balance=Balance.PREFIX),
     )
     routes = (
-        ("m", "lc0:m"),
-        ("empty", "lc1:empty"),
+        ("m", "lc0:m:python"),
+        ("empty", "lc1:empty:python"),
         ("split", "lc1:empty:split"),
-        ("other", "px0:other"),
+        ("other", "px0:other:python"),
     )
     async with (
         real_haproxy(config, pools, routes=routes) as running,
@@ -282,7 +282,7 @@ async def test_a_request_in_a_twin_waits_for_a_server_of_the_twin(
     for_python = asyncio.create_task(edge.ask("split", n=2))
     await edge.until_held(lc1=3)
 
-    await edge.set_state(await edge.add(replica), AdminState.READY)
+    await edge.set_state(await edge.add(replica, pool="lc1"), AdminState.READY)
     answers = await asyncio.gather(*waiting)
     await edge.until_held(lc1=1)
     await edge.set_state(await edge.add(second, pool="lc1-py"), AdminState.READY)

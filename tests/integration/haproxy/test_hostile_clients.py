@@ -59,7 +59,7 @@ async def edge(
             PoolConfig(
                 name=f"lc{number}",
                 balance=Balance.LEAST_LOADED,
-                servers=(
+                python_servers=(
                     ServerSpec(
                         name="r.aa", number=101, address=str(endpoint), weight=16, maxconn=8
                     ),
@@ -67,7 +67,7 @@ async def edge(
             )
             for number, endpoint in enumerate((port.address, replica.endpoint))
         )
-        routes = (("m", "lc0:m"), ("slow", "lc1:slow"))
+        routes = (("m", "lc0:m:python"), ("slow", "lc1:slow:python"))
         async with real_haproxy(config, pools, routes=routes) as running:
             yield running
     port.close()

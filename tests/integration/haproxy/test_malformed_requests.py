@@ -116,8 +116,10 @@ async def edge_on(stack: AsyncExitStack, folder: Path, app: EchoApp) -> RealHapr
         client_timeout_s=TIME_LIMIT_S,
         response_timeout_s=5,
     )
-    pool = PoolConfig(name="px0", balance=Balance.PREFIX, servers=(server,))
-    return await stack.enter_async_context(real_haproxy(config, (pool,), routes=(("m", "px0:m"),)))
+    pool = PoolConfig(name="px0", balance=Balance.PREFIX, python_servers=(server,))
+    return await stack.enter_async_context(
+        real_haproxy(config, (pool,), routes=(("m", "px0:m:python"),))
+    )
 
 
 async def is_served(attack: Attack) -> bool:

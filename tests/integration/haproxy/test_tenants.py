@@ -58,7 +58,7 @@ async def edge(folder: Path, replica: FakeReplica) -> AsyncIterator[RealHaproxy]
         PoolConfig(
             name=name,
             balance=balance,
-            servers=(
+            python_servers=(
                 ServerSpec(
                     name="r1.aa",
                     number=101,
@@ -74,7 +74,7 @@ async def edge(folder: Path, replica: FakeReplica) -> AsyncIterator[RealHaproxy]
             ("px0", Balance.PREFIX, 1),
         )
     )
-    routes = (("m", "lc0:m"), ("one", "lc1:one"), ("p", "px0:p"))
+    routes = (("m", "lc0:m:python"), ("one", "lc1:one:python"), ("p", "px0:p:python"))
     async with real_haproxy(config, pools, routes=routes, tenants=tenants()) as running:
         yield running
 

@@ -29,7 +29,7 @@ from libs.haproxy.tables import ServerState, parse_servers_state
 from libs.testing.eventually import eventually
 from libs.testing.real_haproxy import RealHaproxy, edge_config, real_haproxy
 
-REF = ServerRef(pool="lc0", name="r1.aa")
+REF = ServerRef(pool="lc0-py", name="r1.aa")
 
 
 @asynccontextmanager
@@ -71,7 +71,7 @@ async def edge(folder: Path) -> AsyncIterator[RealHaproxy]:
     """Run HAProxy with an empty pool."""
     pools = (PoolConfig(name="lc0", balance=Balance.LEAST_LOADED),)
     config = edge_config(folder)
-    async with real_haproxy(config, pools, routes=(("m", "lc0:m:any"),)) as running:
+    async with real_haproxy(config, pools, routes=(("m", "lc0:m:python"),)) as running:
         yield running
 
 
@@ -84,7 +84,7 @@ def admin(edge: RealHaproxy) -> HaproxyClient:
 async def state_of(admin: HaproxyClient) -> ServerState:
     """Return what HAProxy knows of the server."""
     found = parse_servers_state(await admin.query(ShowServersState()))
-    return next(state for state in found if state.pool == "lc0")
+    return next(state for state in found if state.pool == "lc0-py")
 
 
 async def until_up(admin: HaproxyClient, *, up: bool) -> None:
@@ -99,7 +99,7 @@ async def until_up(admin: HaproxyClient, *, up: bool) -> None:
 async def join(admin: HaproxyClient, path: Path) -> None:
     """Add a server, as it is added to a running edge."""
     for command in (
-        AddServer(pool="lc0", server=spec(path)),
+        AddServer(pool="lc0-py", server=spec(path)),
         EnableHealth(ref=REF),
         SetServerState(ref=REF, state=AdminState.READY),
     ):
@@ -148,14 +148,16 @@ async def test_a_server_whose_socket_is_gone_is_down_and_comes_back(
 async def test_a_server_in_the_configuration_may_be_on_a_unix_socket(folder: Path) -> None:
     """A HAProxy that starts alone reads the same address, and its span line names the server."""
     pools = (
-        PoolConfig(name="lc0", balance=Balance.LEAST_LOADED, servers=(spec(folder / "r1.sock"),)),
+        PoolConfig(
+            name="lc0", balance=Balance.LEAST_LOADED, python_servers=(spec(folder / "r1.sock"),)
+        ),
     )
     config = edge_config(folder)
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as listening:
         listening.bind(str(config.span_socket))
         async with (
             served_on(folder / "r1.sock"),
-            real_haproxy(config, pools, routes=(("m", "lc0:m:any"),)),
+            real_haproxy(config, pools, routes=(("m", "lc0:m:python"),)),
             httpx.AsyncClient(base_url=f"http://127.0.0.1:{config.port}") as http,
         ):
             answer = await http.post(
@@ -166,6 +168,6 @@ async def test_a_server_in_the_configuration_may_be_on_a_unix_socket(folder: Pat
 
     said = json.loads(line)
     assert answer.status_code == 200
-    assert (said["pool"], said["server"], said["request_id"]) == ("lc0", "r1.aa", "mine")
-    assert said["front_ends"] == "any"
+    assert (said["pool"], said["server"], said["request_id"]) == ("lc0-py", "r1.aa", "mine")
+    assert said["front_ends"] == "python"
     assert (said["server_ip"], said["server_port"]) == ("unix", "0")

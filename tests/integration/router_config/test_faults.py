@@ -180,7 +180,7 @@ async def test_an_edit_by_hand_is_put_right(world: EdgeWorld) -> None:
 
     for line in (
         "clear map models.map",
-        f"set server lc0/{replica.name}.0a1b2c3d state maint",
+        f"set server lc0-py/{replica.name}.0a1b2c3d state maint",
         "add map models.map foreign lc1:foreign",
     ):
         _, writer = await asyncio.open_unix_connection(str(world.folder / "run" / "admin.sock"))

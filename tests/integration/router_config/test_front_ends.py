@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 from dataclasses import replace
@@ -12,6 +13,7 @@ from libs.haproxy.commands import ShowServersState
 from libs.haproxy.tables import parse_servers_state
 from libs.testing.edge_world import EdgeWorld, haproxy_pid
 from libs.testing.eventually import eventually
+from libs.testing.fake_replica import Script
 from libs.testing.records import a_model
 
 PYTHON_ONLY = {"model": "m", "n": 2}
@@ -83,8 +85,35 @@ async def test_a_model_of_python_replicas_gets_its_first_rust_front_end(world: E
     assert (await world.until_servers(2)).reloads == 0
 
     await world.say(world.leases["r1"], ReplicaState.STOPPED)
-    await until_places(world, "lc0/r0.0a1b2c3d")
+    await until_places(world, "lc0-py/r0.0a1b2c3d")
     assert await server_by(world, PYTHON_ONLY) == "r0"
+
+
+async def test_a_retried_request_never_meets_a_rust_front_end_that_joined_meanwhile(
+    world: EdgeWorld,
+) -> None:
+    """A Python server dies before its first byte; the first Rust front end has come since."""
+    plain = await world.replica("r0", Script(first_token_s=60.0))
+    pair = await world.front_ends("r1")
+    await world.declare(a_model())
+    await world.join(plain)
+    await world.until_servers(1)
+    asking = asyncio.create_task(world.http.post("/v1/chat/completions", json=PYTHON_ONLY))
+
+    async def asked() -> bool:
+        return plain.active == 1
+
+    async def rust_is_there() -> bool:
+        return "lc0/r1.0a1b2c3d" in await places(world)
+
+    await eventually(asked, what="a request without a first byte")
+    await world.join_pair(pair)
+    await eventually(rust_is_there, what="the Rust front end in the main pool")
+    await plain.kill()
+
+    answer = await asking
+    assert (answer.status_code, answer.json()["replica"]) == (200, "r1-python")
+    assert not [seen for seen in pair.rust.seen if seen.path == "/v1/chat/completions"]
 
 
 async def test_an_edge_that_starts_without_the_bus_knows_its_sockets(world: EdgeWorld) -> None:

@@ -36,7 +36,6 @@ ROUTES: Final = (
     Route(pool=PoolName("lc0"), model=ModelName("m")),
     Route(pool=PoolName("px0"), model=ModelName("n")),
     Route(pool=PoolName("lc0"), model=ModelName("m"), front_ends=FrontEnds.SPLIT),
-    Route(pool=PoolName("lc0"), model=ModelName("m"), front_ends=FrontEnds.PYTHON),
 )
 
 Names = dict[str, Route]

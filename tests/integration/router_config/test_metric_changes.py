@@ -33,7 +33,7 @@ async def test_joins_are_no_drift_and_an_edit_by_hand_is(measured: EdgeWorld) ->
     await measured.until_servers(2)
     quiet = await value(measured, "drift_found_total", what="server")
 
-    await by_hand(measured, "set server lc0/r2.0a1b2c3d state maint")
+    await by_hand(measured, "set server lc0-py/r2.0a1b2c3d state maint")
     await by_hand(measured, "clear map models.map")
 
     await until_value(measured, 1, "drift_found_total", what="server")

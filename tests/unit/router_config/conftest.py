@@ -79,7 +79,7 @@ def make_model(
 def make_seen(  # noqa: PLR0913 (a test names only what it is about)
     name: str = "r1.aa",
     *,
-    pool: str = "lc0",
+    pool: str = "lc0-py",
     port: int = 8000,
     admin: Admin = Admin.READY,
     health: Health = Health.UP,

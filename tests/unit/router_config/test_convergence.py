@@ -350,7 +350,7 @@ def test_an_explicit_word_is_always_heard(history: list[tuple[Known, int]], know
     """Whoever drains, stopped or failed is not wanted, however healthy it looks."""
     wanted, _ = decide(known, lived(history))
     models = {route.pool: route.model for route in wanted.routes.values()}
-    present = {(models[server.key.pool], server.key.name) for server in wanted.servers}
+    present = {(models[main_of(server.key.pool)], server.key.name) for server in wanted.servers}
     gone = {
         (lease.model, f"{lease.replica_id}.{lease.incarnation}")
         for lease in known.leases

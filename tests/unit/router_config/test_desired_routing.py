@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 from libs.contracts.lease import ReplicaLease
 from libs.contracts.model_spec import ModelSpec, RoutingPolicy
@@ -69,6 +70,13 @@ def test_a_pool_with_servers_in_it_is_not_free(a_model: Model, seen: Seen, an_ed
     assert pools(desired(Known(models=(a_model(),)), edge)) == {"m": "lc1"}
 
 
+def test_a_pool_with_requests_is_not_given_to_another_model(a_model: Model, an_edge: Edge) -> None:
+    """One that was held for a model that is gone would reach the next one's replica."""
+    edge = replace(an_edge(), busy=frozenset({PoolName("lc0-py"), PoolName("lc1")}))
+
+    assert pools(desired(Known(models=(a_model("a"),)), edge)) == {"a": "lc2"}
+
+
 def test_a_changed_policy_moves_the_model_with_its_servers(
     a_model: Model, a_lease: Lease, seen: Seen, an_edge: Edge
 ) -> None:
@@ -79,7 +87,7 @@ def test_a_changed_policy_moves_the_model_with_its_servers(
     found = desired(known, edge)
 
     assert pools(found) == {"m": "px0"}
-    assert [server.key.pool for server in found.servers] == ["px0"]
+    assert [server.key.pool for server in found.servers] == ["px0-py"]
 
 
 def test_an_undeclared_model_keeps_all_its_names_while_it_has_members(

@@ -1,8 +1,10 @@
 """What a request can meet, at every moment of any history of an edge.
 
 - A request that the Rust front end cannot answer never meets one: not when HAProxy refuses a
-  command, when a lease is lost, or after any wait in a pool.
-- A request that some staying replica could answer finds one after each step as well.
+  command, when a lease is lost, after any wait in a pool, or when its server dies before its first
+  byte and HAProxy tries another one.
+- A request that some staying replica could answer finds one after each step as well, and so does
+  one that is tried again.
 - Everything settles; then names meet Rust front ends exactly where all of them know the name.
 """
 
@@ -32,7 +34,6 @@ from libs.contracts.model_spec import (
     RoutingSpec,
 )
 from services.router_config.domain.desire import desire
-from services.router_config.domain.front_ends import Doubts, doubts
 from services.router_config.domain.model import (
     Admin,
     Desired,
@@ -42,6 +43,7 @@ from services.router_config.domain.model import (
     Observed,
     ObservedServer,
     PoolName,
+    ServerKey,
     is_twin,
     main_of,
     twin_of,
@@ -59,7 +61,6 @@ from services.router_config.domain.plan import (
 
 Model = Callable[..., ModelSpec]
 
-PATIENCE_S = 3.0
 POOLS = 3
 NAMES = ("m0", "m1", "x", "y", "w")
 
@@ -135,13 +136,16 @@ histories = st.lists(st.tuples(knowns, seeds, st.integers(1, 4)), min_size=1, ma
 
 
 @dataclass(frozen=True)
-class Waiting:
-    """A request in a main pool's queue, or held for it."""
+class Request:
+    """A request without a first byte: held, queued, or on a server that may die.
+
+    HAProxy gives it to any server of its pool that takes requests, and again when that one dies.
+    """
 
     pool: PoolName
+    model: str
     name: str
     needs_python: bool
-    since: float
 
 
 @dataclass
@@ -149,73 +153,78 @@ class Edge:
     """HAProxy, its clients and the loop's memory."""
 
     observed: Observed = field(default_factory=lambda: Observed(pools_per_kind=POOLS))
-    waiting: list[Waiting] = field(default_factory=list)
-    doubts: Doubts = field(default_factory=Doubts)
-    now: float = 0.0
+    requests: list[Request] = field(default_factory=list)
+    addresses: dict[ServerKey, UnixEndpoint] = field(default_factory=dict)
 
     def look(self, known: Known) -> Desired:
         """Observe and decide."""
-        self.now += 1.0
-        self.waiting = [each for each in self.waiting if self.now - each.since < PATIENCE_S]
-        # HAProxy counts a pool and its twin as one.
-        pools = {each.pool for each in self.waiting}
-        waiting = frozenset(pools | {twin_of(pool) for pool in pools})
-        self.observed = replace(self.observed, waiting=waiting)
-        self.doubts = doubts(self.doubts, self.observed, now=self.now, patience_s=PATIENCE_S + 1.0)
-        return desire(known, self.observed, grace_s=15.0, doubts=self.doubts)
+        self.observed = replace(self.observed, busy=frozenset(each.pool for each in self.requests))
+        return desire(known, self.observed, grace_s=15.0)
 
     def steps(self, wanted: Desired) -> tuple[Action, ...]:
         """Plan, long before any deadline."""
         return plan(wanted, self.observed, leaving_since={}, now=0.0, drain_timeout_s=1e9).actions
 
+    def do(self, action: Action) -> None:
+        """Do one step, and remember what is behind a server: the loop may forget it."""
+        if isinstance(action, Join):
+            assert isinstance(action.server.endpoint, UnixEndpoint)
+            self.addresses[action.server.key] = action.server.endpoint
+        self.observed = do(self.observed, action)
+
     def arrive(self, chance: random.Random) -> None:
-        """Let requests come that go to main pools, and wait there."""
+        """Let requests come, and go where HAProxy's rules send them."""
         for name, route in self.observed.routes.items():
-            if route.front_ends is not FrontEnds.PYTHON and chance.random() < 0.2:
-                able = route.front_ends is FrontEnds.SPLIT
-                self.waiting.append(Waiting(route.pool, name, not able, self.now))
+            if chance.random() < 0.2:
+                needs_python = chance.random() < 0.5
+                is_main = route.front_ends is FrontEnds.SPLIT and not needs_python
+                pool = route.pool if is_main else twin_of(route.pool)
+                self.requests.append(Request(pool, route.model, name, needs_python))
 
     def live(self, chance: random.Random) -> None:
         """Let checks, drains by hand and memory be what they like; requests are served."""
         self.observed = replace(
             self.observed, servers=tuple(_lived(each, chance) for each in self.observed.servers)
         )
-        self.waiting = [each for each in self.waiting if chance.random() < 0.7]
+        self.requests = [each for each in self.requests if chance.random() < 0.7]
 
     def rust(self) -> Iterator[tuple[PoolName, frozenset[str]]]:
-        """Return the names of each Rust front end that takes requests."""
+        """Return the names of each Rust front end that takes requests, whatever its pool."""
         for seen in self.observed.servers:
             key = seen.server.key
-            if is_twin(key.pool) or seen.admin is not Admin.READY:
-                continue
             names = rust_names(key.name)
-            if names is not None:
+            if names is not None and seen.admin is Admin.READY and not self.is_python(key):
                 yield key.pool, names
 
-    def require_safe(self) -> None:
-        """No request that comes or waits meets a Rust front end that cannot answer it."""
-        for pool, names in self.rust():
-            for name, route in self.observed.routes.items():
-                if route.pool == pool:
-                    assert route.front_ends is not FrontEnds.ANY, (pool, name)
-                    assert route.front_ends is FrontEnds.PYTHON or name in names
-            for each in self.waiting:
-                assert each.pool != pool or (not each.needs_python and each.name in names)
+    def is_python(self, key: ServerKey) -> bool:
+        """Whether the Python application of a replica with Rust is behind a server."""
+        return self.addresses[key].path.endswith(".p")
 
-    def answers(self, staying: set[str]) -> set[str]:
-        """Return the names for which some staying Python application takes requests."""
-        found = set()
-        able = {
-            seen.server.key
+    def require_safe(self) -> None:
+        """No request that comes or has no first byte meets a Rust front end that cannot answer."""
+        routes = self.observed.routes
+        for pool, names in self.rust():
+            assert not is_twin(pool)
+            for name, route in routes.items():
+                assert route.pool != pool or route.front_ends is FrontEnds.PYTHON or name in names
+            for each in self.requests:
+                assert each.pool != pool or not each.needs_python
+                is_routed = each.name in routes and routes[each.name].model == each.model
+                assert each.pool != pool or each.name in names or not is_routed
+
+    def able(self, staying: set[str]) -> set[PoolName]:
+        """Return the pools in which some staying replica takes requests."""
+        return {
+            seen.server.key.pool
             for seen in self.observed.servers
             if seen.admin is Admin.READY and seen.server.key.name in staying
         }
-        pools = {key.pool for key in able}
-        for name, route in self.observed.routes.items():
-            is_main = route.front_ends is FrontEnds.ANY
-            if (route.pool if is_main else twin_of(route.pool)) in pools:
-                found.add(name)
-        return found
+
+    def answers(self, staying: set[str]) -> set[str]:
+        """Return the names for which some staying Python application takes requests."""
+        pools = self.able(staying)
+        routes = self.observed.routes.items()
+        return {name for name, route in routes if twin_of(route.pool) in pools}
 
 
 def _lived(seen: ObservedServer, chance: random.Random) -> ObservedServer:
@@ -279,7 +288,7 @@ def test_no_request_meets_a_rust_front_end_that_cannot_answer_it(
         for _ in range(looks):
             for action in edge.steps(edge.look(known)):
                 if chance.random() < 0.75:
-                    edge.observed = do(edge.observed, action)
+                    edge.do(action)
                 edge.require_safe()
                 edge.arrive(chance)
             edge.arrive(chance)
@@ -312,10 +321,34 @@ def test_a_name_that_could_be_answered_can_be_after_every_step(
             for action in edge.steps(wanted):
                 joins_twin = isinstance(action, Join) and is_twin(action.server.key.pool)
                 if not joins_twin or chance.random() < 0.7:
-                    edge.observed = do(edge.observed, action)
+                    edge.do(action)
                 assert before <= edge.answers(staying)
             idle = tuple(replace(each, sessions=0) for each in edge.observed.servers)
             edge.observed = replace(edge.observed, servers=idle)
+
+
+@settings(max_examples=400)
+@given(histories)
+def test_a_request_that_could_be_tried_again_can_be_after_every_step(
+    history: list[tuple[Known, int, int]],
+) -> None:
+    """By replicas that stay, while the model keeps its pool: a pool empties only when idle."""
+    edge = Edge()
+
+    for known, seed, looks in history:
+        chance = random.Random(seed)
+        for _ in range(looks):
+            wanted = edge.look(known)
+            staying = staying_in(known)
+            kept = {route.pool for route in wanted.routes.by_route}
+            kept |= {twin_of(pool) for pool in kept}
+            before = edge.able(staying) & kept & {each.pool for each in edge.requests}
+            for action in edge.steps(wanted):
+                if chance.random() < 0.75:
+                    edge.do(action)
+                assert before <= edge.able(staying)
+                edge.arrive(chance)
+            edge.live(chance)
 
 
 @settings(max_examples=200)
@@ -329,19 +362,19 @@ def test_names_meet_rust_exactly_where_all_front_ends_know_them(
         chance = random.Random(seed)
         for _ in range(looks):
             for action in edge.steps(edge.look(earlier)):
-                edge.observed = do(edge.observed, action)
+                edge.do(action)
             edge.live(chance)
     lasting = replace(known, models=known.models or (), connected_for_s=100.0)
 
     actions: tuple[Action, ...] = ()
     for _ in range(12):
-        edge.waiting = []
+        edge.requests = []
         idle = tuple(replace(each, sessions=0, health=Health.UP) for each in edge.observed.servers)
         edge.observed = replace(edge.observed, servers=idle)
         wanted = edge.look(lasting)
         actions = edge.steps(wanted)
         for action in actions:
-            edge.observed = do(edge.observed, action)
+            edge.do(action)
     assert actions == ()
 
     leased = {f"{each.replica_id}.{each.incarnation}" for each in lasting.leases}
@@ -352,12 +385,9 @@ def test_names_meet_rust_exactly_where_all_front_ends_know_them(
         known_to = [names for names in fronts if names is not None]
         if not inside or not set(inside) <= leased:
             continue
-        if not known_to:
-            assert route.front_ends is FrontEnds.ANY
-        elif all(name in names for names in known_to):
-            assert route.front_ends is FrontEnds.SPLIT
-        else:
-            assert route.front_ends is FrontEnds.PYTHON
+        is_split = bool(known_to) and all(name in names for names in known_to)
+        assert route.front_ends is (FrontEnds.SPLIT if is_split else FrontEnds.PYTHON)
+        assert known_to or not any(key.pool == route.pool for key in keys)
 
 
 @settings(max_examples=200)
@@ -376,5 +406,5 @@ def test_both_servers_of_a_replica_have_one_number(history: list[tuple[Known, in
                 numbers.setdefault(key, set()).add(server.number)
             assert all(len(each) == 1 for each in numbers.values())
             for action in edge.steps(wanted):
-                edge.observed = do(edge.observed, action)
+                edge.do(action)
             edge.live(chance)

@@ -59,10 +59,11 @@ def test_before_the_first_look_nothing_is_claimed() -> None:
 
 
 def test_servers_are_counted_by_pool_and_state(seen: Seen, an_edge: Edge) -> None:
-    """What was asked of a server comes before what its checks say."""
+    """By the server that speaks for the replica; what was asked of it comes before its checks."""
     edge = an_edge(
         seen("r1.aa"),
-        seen("r2.aa"),
+        seen("r1.aa", pool="lc0-py", health=Health.DOWN),
+        seen("r2.aa", pool="lc0-py"),
         seen("r3.aa", health=Health.UNKNOWN),
         seen("r4.aa", health=Health.DOWN, admin=Admin.DRAIN),
         seen("r5.aa", pool="px1", health=Health.DOWN),

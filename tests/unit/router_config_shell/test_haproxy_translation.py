@@ -14,6 +14,7 @@ from libs.haproxy.commands import AdminState, DelMapEntry
 from libs.haproxy.config import Balance, render_pools
 from libs.haproxy.tables import ServerState, Stat
 from services.router_config.adapters.haproxy.codec import (
+    busy_pools,
     listing_entries,
     observed_servers,
     pool_configs,
@@ -126,8 +127,8 @@ def test_single_names_are_added_set_and_deleted(an_edge: Edge) -> None:
     edits = route_edits(changes)
     assert edits is not None
     assert [render(edit) for edit in edits] == [
-        "add map models.map a/b px0:m:any\n",
-        "set map models.map m px0:m:any\n",
+        "add map models.map a/b px0:m:python\n",
+        "set map models.map m px0:m:python\n",
         "del map models.map old\n",
     ]
 
@@ -165,6 +166,16 @@ def test_a_pools_queue_includes_its_servers_queues() -> None:
     (demand,) = pool_demand([STAT, POOL], {})
 
     assert (demand.pool, demand.queued, demand.refused_count) == ("lc0", 5, 9)
+
+
+def test_a_pool_is_busy_while_any_request_is_in_it() -> None:
+    """HAProxy counts those that are held, queued or between two tries among a pool's sessions."""
+    twin = replace(POOL, pool="lc0-py", queued=0, sessions=1)
+    idle = replace(POOL, pool="lc1", sessions=0)
+    reader = replace(POOL, pool="large", sessions=3)
+
+    assert busy_pools([STAT, POOL, twin, idle, reader]) == {"lc0", "lc0-py"}
+    assert busy_pools([STAT, idle]) == frozenset()
 
 
 @pytest.mark.parametrize(("holds", "held"), [({"lc0": 3, "lc7": 1}, 3), ({"lc7": 1}, 0), (None, 0)])
@@ -206,6 +217,25 @@ def test_unix_sockets_survive_their_way_through_the_pools_file(seen: Seen) -> No
     assert "r2.aa" not in text
 
 
+def test_a_python_application_beside_rust_is_checked_less_often(seen: Seen) -> None:
+    """One that is the replica's only front end is checked every second, whatever its pool."""
+    rust, alone = seen("r1.aa").server, seen("r2.aa").server
+    twin = replace(
+        rust,
+        key=replace(rust.key, pool=twin_of(rust.key.pool)),
+        endpoint=Endpoint(host="127.0.0.1", port=8001),
+    )
+    alone_twin = replace(alone, key=replace(alone.key, pool=twin_of(alone.key.pool)))
+
+    (pool,) = pool_configs([rust, alone, twin, alone_twin], pools_per_kind=1)[:1]
+
+    intervals = {spec.name: spec.check_interval_s for spec in pool.python_servers}
+    assert intervals == {"r1.aa": 5, "r2.aa": 1}
+    assert {spec.check_interval_s for spec in pool.servers} == {1}
+    assert "inter 5s" in render(server_commands(Join(server=twin, is_second=True))[0])
+    assert "inter 1s" in render(server_commands(Join(server=alone_twin))[0])
+
+
 def test_a_server_on_a_unix_socket_is_known_by_its_name(seen: Seen) -> None:
     """Its address is None where nothing tells it."""
     there = replace(STATE, host=None, port=None)
@@ -218,14 +248,14 @@ def test_a_server_on_a_unix_socket_is_known_by_its_name(seen: Seen) -> None:
 
 
 def test_a_value_without_front_ends_is_read_and_written_again() -> None:
-    """As maps of earlier releases have it; HAProxy takes it for `any` too."""
-    found = read_routes((("m", "lc0:m"), ("x", "lc0:m:any"), ("y", "lc0:m:python")))
+    """As maps of earlier releases have it; HAProxy takes every word but `split` for `python`."""
+    found = read_routes((("m", "lc0:m"), ("x", "lc0:m:any"), ("y", "lc0:m:split")))
 
     assert found.foreign
     assert {name: str(route.front_ends) for name, route in found.routes.items()} == {
-        "m": "any",
-        "x": "any",
-        "y": "python",
+        "m": "python",
+        "x": "python",
+        "y": "split",
     }
 
 

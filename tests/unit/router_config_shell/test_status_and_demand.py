@@ -5,15 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from libs.contracts.ids import EdgeId
+import pytest
+
+from libs.contracts.ids import EdgeId, ModelName
 from services.router_config.domain.access import KeysOnly, KnownTenants
 from services.router_config.domain.model import (
     Admin,
+    FrontEnds,
     Health,
     Known,
     Observed,
     ObservedServer,
     PoolName,
+    Route,
+    Routes,
 )
 from services.router_config.ports import Counters, EdgeView, PoolDemand
 from services.router_config.reporter import demand_reports, routing_status
@@ -34,10 +39,10 @@ def a_view(observed: Observed, *demand: PoolDemand) -> EdgeView:
 def test_the_status_counts_the_servers_that_take_requests(seen: Seen, an_edge: Edge) -> None:
     """Draining ones do not, nor those that HAProxy finds down."""
     edge = an_edge(
-        seen("r1.aa"),
-        seen("r2.aa", health=Health.UNKNOWN),
-        seen("r3.aa", health=Health.DOWN),
-        seen("r4.aa", admin=Admin.DRAIN),
+        seen("r1.aa", pool="lc0-py"),
+        seen("r2.aa", pool="lc0-py", health=Health.UNKNOWN),
+        seen("r3.aa", pool="lc0-py", health=Health.DOWN),
+        seen("r4.aa", pool="lc0-py", admin=Admin.DRAIN),
     )
     standing = Standing(known=Known(connected_for_s=1.0), view=a_view(edge), counters=COUNTERS)
 
@@ -46,6 +51,28 @@ def test_the_status_counts_the_servers_that_take_requests(seen: Seen, an_edge: E
     assert (status.servers_ready, status.haproxy_pid, status.haproxy_version) == (2, 42, "2.8.25")
     assert (status.revision, status.reloads, status.applied_at) == (7, 1, 5.0)
     assert (status.degraded, status.observed_at) == ("", 9.0)
+
+
+@pytest.mark.parametrize(("front_ends", "ready"), [(FrontEnds.PYTHON, 3), (FrontEnds.SPLIT, 1)])
+def test_a_replica_is_ready_where_its_names_lead(
+    seen: Seen, front_ends: FrontEnds, ready: int
+) -> None:
+    """A main pool counts only where a name is divided; the twin always counts."""
+    edge = Observed(
+        servers=(
+            *(seen(f"r{index}.aa", pool="lc0-py") for index in (1, 2, 3)),
+            seen("r2.aa", admin=Admin.DRAIN),
+            seen("r3.aa"),
+            seen("r4.aa"),
+        ),
+        routes=Routes.of(
+            {"m": Route(pool=PoolName("lc0"), model=ModelName("m"), front_ends=front_ends)}
+        ),
+        pools_per_kind=1,
+    )
+    standing = Standing(known=Known(), view=a_view(edge), counters=COUNTERS)
+
+    assert routing_status(standing, edge_id=EDGE, now=9.0).servers_ready == ready
 
 
 def test_an_edge_without_a_bus_says_so(an_edge: Edge) -> None:

@@ -289,7 +289,7 @@ def _edge(name: str, config: EdgeConfig, upstream_port: int) -> Case:
 
 def _maps() -> dict[str, str]:
     return {
-        MODELS_MAP: _routes(FrontEnds.ANY),
+        MODELS_MAP: _routes(FrontEnds.PYTHON),
         LISTING_MAP: "",
         TENANTS_MAP: render_map(((ACCESS_KEY, ACCESS_OPEN),)),
     }

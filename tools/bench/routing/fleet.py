@@ -23,7 +23,7 @@ from libs.contracts.model_spec import ModelSpec
 from libs.engine.arguments import Executor, api_server_arguments
 from libs.errors import ControlPlaneError
 from libs.haproxy.commands import ServerSpec
-from libs.haproxy.config import Balance, EdgeConfig, PoolConfig
+from libs.haproxy.config import Balance, EdgeConfig, FrontEnds, PoolConfig, route_value
 from libs.testing.real_haproxy import real_haproxy, short_folder
 from tools.bench.compare.stacks.launch import Patience, end, environment, healthy, launch
 from tools.bench.compare.stacks.port import Setup
@@ -121,10 +121,11 @@ async def policy_edge(fleet: Fleet, policy: Policy) -> AsyncIterator[str]:
         pool = PoolConfig(
             name=_POOLS[policy.balance],
             balance=policy.balance,
-            servers=_servers(fleet),
+            python_servers=_servers(fleet),
             bound_percent=policy.bound_percent,
         )
-        routes = ((fleet.spec.name, f"{pool.name}:{fleet.spec.name}"),)
+        value = route_value(pool=pool.name, model=fleet.spec.name, front_ends=FrontEnds.PYTHON)
+        routes = ((fleet.spec.name, value),)
         async with real_haproxy(config, (pool,), routes=routes):
             yield f"http://127.0.0.1:{port}"
 

@@ -30,9 +30,9 @@ from services.router_config.domain.model import (
     Server,
     ServerKey,
     ServerName,
-    is_twin,
     twin_of,
 )
+from services.router_config.domain.pairs import seconds
 from services.router_config.domain.plan import (
     Adjust,
     Drain,
@@ -58,8 +58,8 @@ _FRONT_ENDS: Final = {each.value: each for each in FrontEnds}
 
 _UNIX: Final = "unix@"
 
-TWIN_CHECK_INTERVAL_S: Final = 5
-"""The server in the main pool is checked every second, and speaks for the replica."""
+SECOND_CHECK_INTERVAL_S: Final = 5
+"""For a Python application beside a Rust front end, which is checked every second."""
 
 _BALANCE: Final[Mapping[PoolKind, Balance]] = {
     PoolKind.LEAST_LOADED: Balance.LEAST_LOADED,
@@ -85,9 +85,10 @@ def server_commands(
 ) -> tuple[ha.ServerCommand, ...]:
     """Return the commands of an action about one server, in their order."""
     match action:
-        case Join(server=server):
+        case Join(server=server, is_second=is_second):
+            spec = server_spec(server, is_second=is_second)
             return (
-                ha.AddServer(pool=server.key.pool, server=server_spec(server)),
+                ha.AddServer(pool=server.key.pool, server=spec),
                 *_admit(server.key),
             )
         case Resume(key=key):
@@ -105,7 +106,7 @@ def server_commands(
 
 
 @lru_cache(maxsize=8192)
-def server_spec(server: Server) -> ha.ServerSpec:
+def server_spec(server: Server, *, is_second: bool = False) -> ha.ServerSpec:
     """Return a server as HAProxy declares it; remembered, since every change writes all of them.
 
     Raises:
@@ -119,7 +120,7 @@ def server_spec(server: Server) -> ha.ServerSpec:
         address=str(server.endpoint),
         weight=SERVER_WEIGHT,
         maxconn=server.maxconn,
-        check_interval_s=TWIN_CHECK_INTERVAL_S if is_twin(server.key.pool) else CHECK_INTERVAL_S,
+        check_interval_s=SECOND_CHECK_INTERVAL_S if is_second else CHECK_INTERVAL_S,
     )
 
 
@@ -129,9 +130,11 @@ def pool_configs(servers: Iterable[Server], *, pools_per_kind: int) -> tuple[Poo
     A server whose address is not known is left out: HAProxy could not start with it.
     """
     within: dict[str, list[ha.ServerSpec]] = {}
-    for server in servers:
-        if server.endpoint is not None:
-            within.setdefault(server.key.pool, []).append(server_spec(server))
+    placed = [server for server in servers if server.endpoint is not None]
+    second = seconds(placed)
+    for server in placed:
+        spec = server_spec(server, is_second=server.key in second)
+        within.setdefault(server.key.pool, []).append(spec)
     names = [(kind, f"{kind}{index}") for kind in PoolKind for index in range(pools_per_kind)]
     return tuple(
         PoolConfig(
@@ -205,11 +208,11 @@ def read_routes(entries: Entries) -> ReadRoutes:
 
 
 def _route(value: str) -> Route | None:
-    """Read a value; without its third field it means what HAProxy takes it for."""
+    """Read a value; an unknown third field means what HAProxy takes it for."""
     pool, _, rest = value.partition(":")
     model, _, front_ends = rest.partition(":")
-    found = _FRONT_ENDS.get(front_ends or FrontEnds.ANY)
-    if not pool or not model or found is None:
+    found = _FRONT_ENDS.get(front_ends, FrontEnds.PYTHON)
+    if not pool or not model:
         return None
     return Route(pool=PoolName(pool), model=ModelName(model), front_ends=found)
 
@@ -295,11 +298,13 @@ def pool_demand(stats: Iterable[Stat], holds: Mapping[str, int] | None) -> tuple
     )
 
 
-def waiting_pools(demand: Iterable[PoolDemand]) -> frozenset[PoolName]:
-    """Return the pools in which requests wait; a pool's holds and its twin's are counted as one."""
-    queued = {each.pool for each in demand if each.queued or each.held}
-    held = {twin_of(each.pool) for each in demand if each.held}
-    return frozenset(queued | held)
+def busy_pools(stats: Iterable[Stat]) -> frozenset[PoolName]:
+    """Return the pools that have requests, from when one is sent there until its answer ends."""
+    return frozenset(
+        PoolName(stat.pool)
+        for stat in stats
+        if stat.server is None and stat.sessions and _is_pool(stat.pool)
+    )
 
 
 def _observed(state: ServerState, stat: Stat, addresses: Addresses) -> ObservedServer:

@@ -25,9 +25,9 @@ from libs.haproxy.tables import (
 )
 from services.router_config.adapters.haproxy.codec import (
     ServerTables,
+    busy_pools,
     pool_demand,
     server_commands,
-    waiting_pools,
 )
 from services.router_config.adapters.haproxy.maps import EdgeMaps
 from services.router_config.domain.model import Observed, ObservedServer, ServerKey
@@ -77,7 +77,6 @@ class HaproxyEdge:
         holds = parse_holds(await self._client.query(ShowHolds()))
         await self._maps.read(parse_maps(shown[3]), pid=info.pid)
         routes, access = self._maps.routes, self._maps.access
-        demand = pool_demand(stats, holds)
         servers = self._tables.join(states, stats, self._addresses)
         self._forget(servers)
         return EdgeView(
@@ -89,9 +88,9 @@ class HaproxyEdge:
                 foreign=routes.foreign,
                 access=access.access,
                 access_foreign=access.foreign,
-                waiting=waiting_pools(demand),
+                busy=busy_pools(stats),
             ),
-            demand=demand,
+            demand=pool_demand(stats, holds),
             version=info.version.partition("-")[0],
             pid=info.pid,
             dropped_spans=info.dropped_logs,
