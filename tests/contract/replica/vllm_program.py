@@ -10,9 +10,10 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import secrets
 import sys
+import tempfile
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TextIO
 
 import httpx
@@ -28,13 +29,14 @@ from libs.contracts.model_spec import (
     SimulationSpec,
 )
 from libs.engine.arguments import Executor
+from libs.engine.engine_folder import engine_folder
 from libs.errors import ControlPlaneError
 from libs.testing.tiny_model import words
 from services.replica.adapters.vllm.host import Launch, Placement, VllmEngine, running_engine
 from services.replica.sockets import UnixSocket
 
 
-def launch(folder: Path, sockets: Path) -> Launch:
+def launch(folder: Path, own: Path) -> Launch:
     """Return what it takes to start an engine that holds two adapters, served by Python alone."""
     return Launch(
         spec=ModelSpec(
@@ -52,18 +54,18 @@ def launch(folder: Path, sockets: Path) -> Launch:
         models_dir=folder,
         placement=Placement(executor=Executor.MULTIPROCESSING),
         tracer=trace.NoOpTracer(),
-        rust_at=UnixSocket(sockets / "r.sock"),
-        python_at=UnixSocket(sockets / "p.sock"),
+        rust_at=UnixSocket(own / "rust.sock"),
+        python_at=UnixSocket(own / "python.sock"),
         record=None,
-        folder=sockets,
+        folder=own,
         drain_timeout_s=5.0,
     )
 
 
 async def run(folder: Path, answers: TextIO) -> None:
     """Do what each line says until there are no more."""
-    with TemporaryDirectory(prefix="sluice-") as sockets:
-        await _serve(launch(folder, Path(sockets)), answers)
+    with engine_folder(Path(tempfile.gettempdir()), secrets.token_hex(4)) as own:
+        await _serve(launch(folder, own), answers)
 
 
 async def _serve(launched: Launch, answers: TextIO) -> None:
@@ -114,7 +116,7 @@ async def answer(name: str, client: httpx.AsyncClient) -> str | None:
 
 
 def main() -> None:
-    """Keep the answers apart from what everybody else prints."""
+    """Keep the answers apart from what else is printed."""
     with os.fdopen(os.dup(1), "w") as answers:
         os.dup2(2, 1)
         asyncio.run(run(Path(sys.argv[1]), answers))

@@ -66,7 +66,12 @@ def test_the_cpu_build_gets_a_platform_that_ray_can_place(switch: str, platform:
 
 def test_every_entry_point_is_found_by_its_folder_alone() -> None:
     """Nothing is installed."""
-    assert run(ENTRY_POINTS).split() == ["platform", "watch_parent", "report_engine"]
+    assert run(ENTRY_POINTS).split() == [
+        "platform",
+        "watch_parent",
+        "report_engine",
+        "use_engine_folder",
+    ]
 
 
 def test_a_child_ends_with_a_parent_that_is_killed(tmp_path: Path) -> None:
