@@ -35,7 +35,7 @@ from services.router_config.domain.front_ends import (
     Scene,
     fronts,
     may_take_requests,
-    split_in,
+    split_names,
     with_front_ends,
     without_front_ends,
 )
@@ -95,7 +95,12 @@ def desire(known: Known, observed: Observed, *, grace_s: float) -> Desired:
     able = servable(known.models or (), present, observed.routes)
     naming = _naming(known, observed, pools, able)
     scene = Scene(
-        observed=observed, pairs=pairs, present=present, pools=pools, routes=naming.routes
+        observed=observed,
+        pairs=pairs,
+        present=present,
+        pools=pools,
+        routes=naming.routes,
+        split_now=split_names(observed.routes),
     )
     fronted = fronts(scene)
     return Desired(
@@ -243,8 +248,8 @@ def _is_in_main(
 ) -> bool:
     """A main pool is used where some replica has Rust, and until it has no requests."""
     if member.front_end is FrontEnd.RUST:
-        return may_take_requests(member, pool, pair, scene.observed)
-    if member.model in fronted.with_rust or split_in(pool, scene.observed):
+        return may_take_requests(member, pool, pair, scene)
+    if member.model in fronted.with_rust or pool in scene.split_now:
         return True
     return pair.takes_requests and pool in scene.observed.busy
 

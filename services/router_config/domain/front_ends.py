@@ -61,13 +61,28 @@ class Fronts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scene:
-    """What HAProxy is, who is a member, and which pools and names models are to have."""
+    """What HAProxy is, who is a member, and which pools and names models are to have.
+
+    Attributes:
+        split_now: the names that are SPLIT in each main pool; pools without one are left out.
+    """
 
     observed: Observed
     pairs: Pairs
     present: tuple[Member, ...]
     pools: Mapping[ModelName, PoolName]
     routes: Routes
+    split_now: Mapping[PoolName, frozenset[str]]
+
+
+def split_names(routes: Routes) -> dict[PoolName, frozenset[str]]:
+    """Return the names whose requests may go to each main pool."""
+    found: dict[PoolName, frozenset[str]] = {}
+    for route, names in routes.by_route.items():
+        if route.front_ends is FrontEnds.SPLIT:
+            before = found.get(route.pool)
+            found[route.pool] = names if before is None else _joined(before, names)
+    return found
 
 
 def fronts(scene: Scene) -> Fronts:
@@ -78,8 +93,15 @@ def fronts(scene: Scene) -> Fronts:
     members: dict[ModelName, list[Member]] = {}
     for member in scene.present:
         members.setdefault(member.model, []).append(member)
+    exposed = _without_twins(scene.pairs)
     split = {
-        model: _split(scene, model, words.get(model), members.get(model, []))
+        model: _split(
+            scene,
+            model,
+            words=words.get(model, set()),
+            members=members.get(model, []),
+            exposed=exposed,
+        )
         for model in scene.pools
     }
     return Fronts(
@@ -88,35 +110,31 @@ def fronts(scene: Scene) -> Fronts:
     )
 
 
-def may_take_requests(member: Member, pool: PoolName, pair: Pair, observed: Observed) -> bool:
+def may_take_requests(member: Member, pool: PoolName, pair: Pair, scene: Scene) -> bool:
     """Whether a Rust front end takes requests, or could answer all that it may meet."""
     if pair.takes_requests:
         return True
-    split = split_in(pool, observed)
-    if member.rust_names is None or (not split and pool in observed.busy):
+    split = scene.split_now.get(pool, _NONE)
+    if member.rust_names is None or (not split and pool in scene.observed.busy):
         return False
     return split <= member.rust_names
-
-
-def split_in(pool: PoolName, observed: Observed) -> frozenset[str]:
-    """Return the names whose requests may go to a main pool."""
-    return _union(
-        names
-        for route, names in observed.routes.by_route.items()
-        if route.pool == pool and route.front_ends is FrontEnds.SPLIT
-    )
 
 
 def _split(
     scene: Scene,
     model: ModelName,
-    words: set[frozenset[str]] | None,
-    members: Iterable[Member],
+    *,
+    words: set[frozenset[str]],
+    members: list[Member],
+    exposed: frozenset[PoolName],
 ) -> frozenset[str]:
-    """Return the names of a model that are to be SPLIT; `words` are those that each Rust knows."""
+    """Return the names of a model that are to be SPLIT.
+
+    `words` are those that each Rust front end knows; in `exposed` pools some twin is missing.
+    """
     pool = scene.pools[model]
     wanted = scene.routes.by_route.get(Route(pool=pool, model=model), _NONE)
-    current, _ = _parted(split_in(pool, scene.observed), wanted)
+    current, _ = _parted(scene.split_now.get(pool, _NONE), wanted)
     if words:
         shared = _shared(frozenset(words))
         _, unknown = _parted(current, shared)
@@ -124,7 +142,7 @@ def _split(
             return shared
         if not current:
             return shared if _is_prepared(scene.pairs, pool, members) else _NONE
-    return _NONE if members and _has_all_twins(scene.pairs, pool) else current
+    return _NONE if members and pool not in exposed else current
 
 
 def _is_prepared(pairs: Pairs, pool: PoolName, members: Iterable[Member]) -> bool:
@@ -133,12 +151,12 @@ def _is_prepared(pairs: Pairs, pool: PoolName, members: Iterable[Member]) -> boo
     return all(pair is not None and pair.takes_requests for pair in found)
 
 
-def _has_all_twins(pairs: Pairs, pool: PoolName) -> bool:
-    """Whether the Python application of each replica in a main pool takes requests, too."""
-    return all(
-        pair.twin is not None and pair.twin.admin is Admin.READY
-        for (main, _), pair in pairs.items()
-        if main == pool and pair.takes_requests
+def _without_twins(pairs: Pairs) -> frozenset[PoolName]:
+    """Return the main pools of which some server has no twin that takes requests."""
+    return frozenset(
+        pool
+        for (pool, _), pair in pairs.items()
+        if pair.takes_requests and (pair.twin is None or pair.twin.admin is not Admin.READY)
     )
 
 
@@ -149,7 +167,7 @@ _Word = tuple[ModelName, frozenset[str]]
 def _staying(scene: Scene) -> list[_Word]:
     """Return the Rust front ends of members."""
     return [
-        (member.model, _names_of(member, scene.observed))
+        (member.model, _names_of(member, scene))
         for member in scene.present
         if member.front_end is FrontEnd.RUST and member.model in scene.pools
     ]
@@ -160,30 +178,16 @@ def _leaving(scene: Scene) -> list[_Word]:
     placed = {(scene.pools.get(member.model), member.name) for member in scene.present}
     models = {pool: model for model, pool in scene.pools.items()}
     return [
-        (models[pool], _names_split_of(models[pool], scene.observed))
+        (models[pool], scene.split_now.get(pool, _NONE))
         for (pool, name), pair in scene.pairs.items()
         if (pool, name) not in placed and pool in models and pair.takes_requests and pair.is_rust
     ]
 
 
-def _names_of(member: Member, observed: Observed) -> frozenset[str]:
+def _names_of(member: Member, scene: Scene) -> frozenset[str]:
     if member.rust_names is None:
-        return _names_split_of(member.model, observed)
+        return scene.split_now.get(scene.pools[member.model], _NONE)
     return member.rust_names
-
-
-def _names_split_of(model: ModelName, observed: Observed) -> frozenset[str]:
-    return _union(
-        names
-        for route, names in observed.routes.by_route.items()
-        if route.model == model and route.front_ends is FrontEnds.SPLIT
-    )
-
-
-def _union(sets: Iterable[frozenset[str]]) -> frozenset[str]:
-    """Join sets; the first one itself where it is the only one."""
-    first, *others = [*sets] or [_NONE]
-    return first.union(*others) if others else first
 
 
 def without_front_ends(routes: Routes) -> Routes:

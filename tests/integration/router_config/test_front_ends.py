@@ -42,6 +42,27 @@ async def until_places(world: EdgeWorld, *expected: str) -> None:
     await eventually(there, what=f"servers {expected}")
 
 
+async def until_settled(world: EdgeWorld) -> None:
+    """Wait until checks have found every server up, and the routes are on disk."""
+    client = HaproxyClient(world.folder / "run" / "admin.sock", timeout_s=5)
+
+    async def settled() -> bool:
+        states = parse_servers_state(await client.query(ShowServersState()))
+        up = {state.up for state in states if state.pool[:2] in ("lc", "px")}
+        return up == {True} and ":split" in (world.folder / "state" / "models.map").read_text()
+
+    await eventually(settled, what="servers that are up, and routes on disk")
+
+
+async def until_logged(world: EdgeWorld, event: str, *, count: int) -> None:
+    """Wait until router-config has logged an event this often."""
+
+    async def logged() -> bool:
+        return len(world.log_lines(event)) == count
+
+    await eventually(logged, within_s=30.0, what=f"{event}, {count} times")
+
+
 async def test_each_request_meets_the_front_end_that_can_answer_it(world: EdgeWorld) -> None:
     """And the replica's servers leave together."""
     pair = await world.front_ends("r1")
@@ -123,12 +144,14 @@ async def test_an_edge_that_starts_without_the_bus_knows_its_sockets(world: Edge
     await world.join_pair(pair)
     await world.until_answers(200, by=pair.rust)
 
+    await until_settled(world)
     await world.nats.stop()
     await world.router_config.kill()
     await world.router_config.start()
-    await world.until_up()
-    for _ in range(2):
+    await until_logged(world, "haproxy_adopted", count=1)
+    for number in range(2):
         os.kill(haproxy_pid(world.folder), signal.SIGKILL)
+        await until_logged(world, "haproxy_started", count=2 + number)
         await world.until_answers(200, by=pair.rust)
 
     assert await server_by(world, PYTHON_ONLY) == "r1-python"

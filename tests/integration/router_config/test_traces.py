@@ -40,8 +40,9 @@ async def test_a_request_has_the_edges_span_between_client_and_replica(world: Ed
 
 async def test_a_span_names_the_front_end_that_answered(world: EdgeWorld) -> None:
     """On unix sockets there is no peer's address to tell."""
-    await world.join_pair(await world.front_ends("r1"))
-    await world.until_answers(200)
+    pair = await world.front_ends("r1")
+    await world.join_pair(pair)
+    await world.until_answers(200, by=pair.rust)
 
     for number, front_end in ((1, "rust"), (2, "python")):
         answer = await world.http.post("/v1/chat/completions", json={"model": "m", "n": number})

@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+import socket
+import threading
+import time
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from libs.contracts.lease import FrontEnd
-from services.router_config.adapters.prometheus.replica_metrics import merge
+from libs.contracts.lease import FrontEnd, UnixEndpoint
+from libs.errors import PeerUnreachableError
+from services.router_config.adapters.prometheus.replica_metrics import fetch, merge
 
 RUST = """\
 # HELP vllm:wait Wait.
@@ -50,3 +58,37 @@ def test_every_metric_is_told_once_with_the_samples_of_both() -> None:
         ("only_here_total", "python", ""): 7,
     }
     assert merged.count("# TYPE vllm:wait ") == 1
+
+
+@pytest.mark.parametrize("beginning", [b"", b"HTTP/1.1 200 OK\r\n\r\nmetrics 1\n"])
+def test_a_front_end_that_never_ends_is_cut_at_the_deadline(
+    tmp_path: Path, beginning: bytes
+) -> None:
+    """Neither headers nor metrics that come byte by byte keep a place for longer."""
+    path = tmp_path / "r.sock"
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(path))
+        listening.listen()
+        dripping = threading.Thread(target=_drip, args=(listening, beginning), daemon=True)
+        dripping.start()
+        began = time.monotonic()
+
+        with pytest.raises(PeerUnreachableError):
+            fetch(UnixEndpoint(path=str(path)), deadline=began + 0.3)
+
+        assert time.monotonic() - began < _DRIPS * _DRIP_S / 2
+        dripping.join()
+
+
+_DRIPS = 100
+_DRIP_S = 0.03
+
+
+def _drip(listening: socket.socket, beginning: bytes) -> None:
+    """Answer one request with a byte now and then."""
+    connection, _ = listening.accept()
+    with connection, suppress(OSError):
+        connection.sendall(beginning)
+        for _ in range(_DRIPS):
+            connection.sendall(b"x")
+            time.sleep(_DRIP_S)

@@ -10,8 +10,9 @@ import socket
 import threading
 import time
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
-from http.client import HTTPConnection, HTTPException
+from http.client import HTTPConnection, HTTPException, HTTPResponse
 from typing import Final
 
 from libs.contracts.lease import Address, Endpoint, FrontEnd, ReplicaLease, UnixEndpoint
@@ -29,7 +30,6 @@ _UP_HEAD: Final = (
     f"# HELP {UP_NAME} 1 if the front end gave its metrics, 0 if it did not.\n"
     f"# TYPE {UP_NAME} gauge\n"
 )
-_CHUNK_BYTES: Final = 64 * 1024
 _ACCEPT: Final = {"Accept": "text/plain; version=0.0.4", "Connection": "close"}
 _OK: Final = 200
 
@@ -131,25 +131,32 @@ def fetch(address: Address, *, deadline: float) -> str:
     Raises:
         PeerUnreachableError: it does not answer in time, says too much or not 200.
     """
-    connection = _Connection(address, timeout_s=_left(deadline))
+    left_s = _left(deadline)
+    connection = _Connection(address, timeout_s=left_s)
+    # A socket's own limit begins again with each byte.
+    cutting = threading.Timer(left_s, connection.cut)
+    cutting.daemon = True
+    cutting.start()
     try:
         connection.request("GET", "/metrics", headers=_ACCEPT)
-        answer = connection.getresponse()
-        if answer.status != _OK:
-            raise PeerUnreachableError(peer=str(address), cause=f"status {answer.status}")
-        parts: list[bytes] = []
-        size = 0
-        while part := answer.read1(_CHUNK_BYTES):
-            size += len(part)
-            if size > METRICS_BYTES_MAX:
-                raise PeerUnreachableError(peer=str(address), cause="too many metrics")
-            parts.append(part)
-            connection.wait_at_most(_left(deadline))
+        _left(deadline)  # From here on there is a socket to cut.
+        body = _body(connection.getresponse(), address)
     except (OSError, HTTPException) as exc:
         raise PeerUnreachableError(peer=str(address), cause=repr(exc)) from exc
     finally:
+        cutting.cancel()
         connection.close()
-    return b"".join(parts).decode(errors="replace")
+    _left(deadline)  # A connection that was cut looks like one that has ended.
+    return body.decode(errors="replace")
+
+
+def _body(answer: HTTPResponse, address: Address) -> bytes:
+    if answer.status != _OK:
+        raise PeerUnreachableError(peer=str(address), cause=f"status {answer.status}")
+    body = answer.read(METRICS_BYTES_MAX + 1)
+    if len(body) > METRICS_BYTES_MAX:
+        raise PeerUnreachableError(peer=str(address), cause="too many metrics")
+    return body
 
 
 def _left(deadline: float) -> float:
@@ -166,6 +173,7 @@ class _Connection(HTTPConnection):
         host, port = (address.host, address.port) if isinstance(address, Endpoint) else ("r", 80)
         super().__init__(host, port, timeout=timeout_s)
         self._address = address
+        self._used: socket.socket | None = None
 
     def connect(self) -> None:
         """Connect."""
@@ -175,8 +183,10 @@ class _Connection(HTTPConnection):
             self.sock.connect(self._address.path)
         else:
             super().connect()
+        self._used = self.sock
 
-    def wait_at_most(self, timeout_s: float) -> None:
-        """Bound the next wait for bytes."""
-        if self.sock is not None:
-            self.sock.settimeout(timeout_s)
+    def cut(self) -> None:
+        """End a wait for bytes from another thread; the answer holds the socket after its head."""
+        if self._used is not None:
+            with suppress(OSError):
+                self._used.shutdown(socket.SHUT_RDWR)
