@@ -6,13 +6,13 @@ import socket
 import threading
 import time
 from contextlib import suppress
-from pathlib import Path
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from libs.contracts.lease import FrontEnd, UnixEndpoint
 from libs.errors import PeerUnreachableError
+from libs.testing.real_haproxy import short_folder
 from services.router_config.adapters.prometheus.replica_metrics import fetch, merge
 
 RUST = """\
@@ -62,11 +62,11 @@ def test_every_metric_is_told_once_with_the_samples_of_both() -> None:
 
 @pytest.mark.parametrize("beginning", [b"", b"HTTP/1.1 200 OK\r\n\r\nmetrics 1\n"])
 def test_a_front_end_that_never_ends_is_cut_at_the_deadline(
-    tmp_path: Path, beginning: bytes
+    beginning: bytes,
 ) -> None:
     """Neither headers nor metrics that come byte by byte keep a place for longer."""
-    path = tmp_path / "r.sock"
-    with socket.socket(socket.AF_UNIX) as listening:
+    with short_folder() as folder, socket.socket(socket.AF_UNIX) as listening:
+        path = folder / "r.sock"
         listening.bind(str(path))
         listening.listen()
         dripping = threading.Thread(target=_drip, args=(listening, beginning), daemon=True)
@@ -80,7 +80,7 @@ def test_a_front_end_that_never_ends_is_cut_at_the_deadline(
         dripping.join()
 
 
-_DRIPS = 100
+_DRIPS = 1_000
 _DRIP_S = 0.03
 
 

@@ -30,7 +30,7 @@ def markdown(results: Results, *, others_ratio_max: float) -> str:
         return "Nothing was measured.\n"
     first = results.stacks(results.points()[0])[0].value
     legend = (
-        f"`{first}`'s value over each other stack's: the median over {results.rounds} turns with "
+        f"`{first}`'s value over each other stack's: the median over {results.rounds} rounds with "
         f"the least and the greatest; bold where `{first}` is the worse one."
     )
     parts = [
