@@ -10,12 +10,12 @@ import pytest
 
 from services.replica.adapters.vllm.rust_program import RustPlan, write_starter
 from services.replica.adapters.vllm.rust_threads import THREADS_MAX, thread_counts
-from services.replica.sockets import UnixSocket
+from services.replica.sockets import TcpSocket
 
 
 def environment_of(folder: Path) -> dict[str, str]:
     """Return the environment that the program has, with `env` in its place."""
-    at = UnixSocket(folder / "x.sock")
+    at = TcpSocket(listen_host="127.0.0.1", advertise_host="127.0.0.1")
     plan = RustPlan(program=Path("/usr/bin/env"), at=at, folder=folder, drain_timeout_s=1.0)
     said = subprocess.check_output([write_starter(plan)], text=True)
     at.close()
