@@ -154,7 +154,6 @@ class EdgeConfig:
         huge_bodies_max: the same for bodies above 1 MiB.
         prefix_bytes: how much of a body decides about the server in a prefix pool.
         trace_ratio: share of requests that are traced, 0 to 1.
-        traces_per_s_max: traces begun in a second, about; under more requests the share falls.
     """
 
     admin_socket: Path
@@ -178,7 +177,6 @@ class EdgeConfig:
     huge_bodies_max: int = 16
     prefix_bytes: int = 1024
     trace_ratio: float = 1.0
-    traces_per_s_max: int = 50
 
     @property
     def large_socket(self) -> Path:
@@ -341,7 +339,6 @@ def _values(config: EdgeConfig) -> dict[str, str]:
         "hold_load": hold_load(config.holds) if config.holds else "# No request is held.",
         "hold_rule": HOLD_RULE if config.holds else "# No request is held.",
         "sampled_per_million": str(round(config.trace_ratio * 1_000_000)),
-        "sampled_per_second": str(config.traces_per_s_max),
         "buffer_bytes": str(BUFFER_BYTES),
         "inference_paths": " ".join(INFERENCE_PATHS),
         "rust_paths": " ".join(TABLE.rust_paths),

@@ -109,12 +109,8 @@ frontend api from sluice
     http-request set-var(txn.trace_id) req.hdr(traceparent),field(2,-) if tp_shaped !tp_zero
     http-request set-var(txn.parent_id) req.hdr(traceparent),field(3,-) if followed
     http-request set-var(txn.flags) req.hdr(traceparent),field(4,-) if followed
-    # Of the traces that begin here a share is kept, and no more than about so many a second:
-    # one draw decides both, against the frontend's requests in the last second.
-    http-request set-var(txn.draw) rand(1000000) unless followed
-    http-request set-var(txn.rate) fe_req_rate unless followed
-    http-request set-var(txn.flags) str(01) if { var(txn.draw) -m int lt <sampled_per_million> }
-        { var(txn.draw),mul(txn.rate) -m int lt <sampled_per_second>000000 }
+    http-request set-var(txn.flags) str(01)
+        if !followed { rand(1000000) lt <sampled_per_million> }
     http-request del-header tracestate unless followed
     http-request set-header traceparent <untraced> unless followed or traced
     http-request set-var(txn.ids) uuid,sha2(256),hex,lower if traced

@@ -58,8 +58,6 @@ class RouterConfigSettings(BaseSettings):
         prefix_bytes: how much of a body chooses the server where routing is by prefix; about
             the size of a system prompt.
         trace_ratio: share of requests that are traced, 0 to 1; a client's own decision wins.
-        traces_per_s_max: about how many traces may begin in a second; under more requests the share
-            falls, so that tracing everything stays cheap. Traces that clients began come on top.
         traces_dir: where spans are written as lines while no OTLP endpoint is set; None for
             nowhere.
         lease_grace_s: how long the bus must be whole before a server leaves that has no lease
@@ -106,7 +104,6 @@ class RouterConfigSettings(BaseSettings):
     huge_bodies_max: int = Field(default=16, ge=1, le=1024)
     prefix_bytes: int = Field(default=1024, ge=16, le=40_000)
     trace_ratio: float = Field(default=1.0, ge=0.0, le=1.0)
-    traces_per_s_max: int = Field(default=50, ge=1, le=1_000_000)
     traces_dir: Path | None = None
     lease_grace_s: float = Field(default=15.0, ge=0.0)
     drain_timeout_s: float = Field(default=600.0, ge=0.0)

@@ -252,7 +252,6 @@ def edge_config(settings: RouterConfigSettings) -> EdgeConfig:
         huge_bodies_max=settings.huge_bodies_max,
         prefix_bytes=settings.prefix_bytes,
         trace_ratio=settings.trace_ratio,
-        traces_per_s_max=settings.traces_per_s_max,
     )
 
 

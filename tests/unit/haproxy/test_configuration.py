@@ -75,13 +75,10 @@ def test_a_prompt_is_never_run_twice() -> None:
 
 def test_settings_reach_the_text() -> None:
     """Each setting stands where HAProxy reads it."""
-    text = render_base(
-        replace(CONFIG, queue_timeout_s=3, trace_ratio=0.25, traces_per_s_max=20, threads=4)
-    )
+    text = render_base(replace(CONFIG, queue_timeout_s=3, trace_ratio=0.25, threads=4))
 
     assert "timeout queue 3s" in text
-    assert "{ var(txn.draw) -m int lt 250000 }" in text
-    assert "{ var(txn.draw),mul(txn.rate) -m int lt 20000000 }" in text
+    assert "rand(1000000) lt 250000" in text
     assert "nbthread 4" in text
 
 
