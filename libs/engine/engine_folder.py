@@ -62,11 +62,9 @@ def remove_dead(base: Path) -> None:
     """Remove the folders of dead owners, and their shared memory."""
     for folder in base.glob(f"{_PREFIX}*"):
         lock = _locked(folder) if _NAME.fullmatch(folder.name) else None
-        if lock is None:
-            continue
-        if os.fstat(lock).st_uid == os.geteuid():
+        if lock is not None:
             _remove(folder)
-        os.close(lock)
+            os.close(lock)
 
 
 def _check_room(folder: Path) -> None:
@@ -92,14 +90,15 @@ def _own(folder: Path) -> int:
 
 
 def _locked(folder: Path) -> int | None:
-    """Lock a folder; None if a living process owns it, or if it is gone."""
+    """Lock a folder; None if it has a living owner or another user's, or is gone."""
     try:
         lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     except OSError:
         return None
     with suppress(BlockingIOError, FileNotFoundError):
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        if folder.stat().st_ino == os.fstat(lock).st_ino:
+        found = os.fstat(lock)
+        if found.st_uid == os.geteuid() and folder.stat().st_ino == found.st_ino:
             return lock
     os.close(lock)
     return None
@@ -113,8 +112,8 @@ def _remove(folder: Path) -> None:
 
 
 def _remove_segment(note: Path) -> None:
-    name, inode = note.stem.rsplit(".", 1)
+    name, _, inode = note.stem.rpartition(".")
     segment = SHARED_MEMORY / name
     with suppress(FileNotFoundError):
-        if segment.stat().st_ino == int(inode):
+        if inode.isdecimal() and segment.stat().st_ino == int(inode):
             segment.unlink()

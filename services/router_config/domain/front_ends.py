@@ -7,8 +7,8 @@ main pool if the table of paths and body fields allows it, and else to the twin.
 
 Invariant: a request that Rust cannot answer never meets a Rust front end. HAProxy retries a request
 within the pool that it chose, so what is in the main pool counts until it has ended. It came by a
-name that was SPLIT, and a Rust front end may not know that name. Each rule looks at what HAProxy
-was *seen* to be, so it holds between any two steps, whatever HAProxy refuses:
+name that was SPLIT, and a Rust front end may not know that name. Each rule depends on the
+state last *seen* in HAProxy, so it holds between any two steps, even when HAProxy refuses some:
 
 - A Rust front end joins the main pool only if it knows every name that is SPLIT there.
 - If none is SPLIT, the main pool must have no requests: they came by names that were SPLIT before.
@@ -87,9 +87,9 @@ def split_names(routes: Routes) -> dict[PoolName, frozenset[str]]:
 
 def fronts(scene: Scene) -> Fronts:
     """Decide which names are SPLIT."""
-    words: dict[ModelName, set[frozenset[str]]] = {}
+    known: dict[ModelName, set[frozenset[str]]] = {}
     for model, names in (*_staying(scene), *_leaving(scene)):
-        words.setdefault(model, set()).add(names)
+        known.setdefault(model, set()).add(names)
     members: dict[ModelName, list[Member]] = {}
     for member in scene.present:
         members.setdefault(member.model, []).append(member)
@@ -98,7 +98,7 @@ def fronts(scene: Scene) -> Fronts:
         model: _split(
             scene,
             model,
-            words=words.get(model, set()),
+            known=known.get(model, set()),
             members=members.get(model, []),
             exposed=exposed,
         )
@@ -106,7 +106,7 @@ def fronts(scene: Scene) -> Fronts:
     }
     return Fronts(
         split={model: names for model, names in split.items() if names},
-        with_rust=frozenset(words),
+        with_rust=frozenset(known),
     )
 
 
@@ -124,19 +124,19 @@ def _split(
     scene: Scene,
     model: ModelName,
     *,
-    words: set[frozenset[str]],
+    known: set[frozenset[str]],
     members: list[Member],
     exposed: frozenset[PoolName],
 ) -> frozenset[str]:
     """Return the names of a model that are to be SPLIT.
 
-    `words` are those that each Rust front end knows; in `exposed` pools some twin is missing.
+    `known` are those that each Rust front end knows; in `exposed` pools some twin is missing.
     """
     pool = scene.pools[model]
     wanted = scene.routes.by_route.get(Route(pool=pool, model=model), _NONE)
     current, _ = _parted(scene.split_now.get(pool, _NONE), wanted)
-    if words:
-        shared = _shared(frozenset(words))
+    if known:
+        shared = _shared(frozenset(known))
         _, unknown = _parted(current, shared)
         if current and not unknown:
             return shared
@@ -160,11 +160,11 @@ def _without_twins(pairs: Pairs) -> frozenset[PoolName]:
     )
 
 
-_Word = tuple[ModelName, frozenset[str]]
+_Known = tuple[ModelName, frozenset[str]]
 """What one Rust front end knows."""
 
 
-def _staying(scene: Scene) -> list[_Word]:
+def _staying(scene: Scene) -> list[_Known]:
     """Return the Rust front ends of members."""
     return [
         (member.model, _names_of(member, scene))
@@ -173,7 +173,7 @@ def _staying(scene: Scene) -> list[_Word]:
     ]
 
 
-def _leaving(scene: Scene) -> list[_Word]:
+def _leaving(scene: Scene) -> list[_Known]:
     """Return the Rust front ends that leave, until they are seen to drain."""
     placed = {(scene.pools.get(member.model), member.name) for member in scene.present}
     models = {pool: model for model, pool in scene.pools.items()}
@@ -212,9 +212,9 @@ def with_front_ends(routes: Routes, split: Mapping[ModelName, frozenset[str]]) -
 
 
 @lru_cache(maxsize=256)
-def _shared(words: frozenset[frozenset[str]]) -> frozenset[str]:
+def _shared(known: frozenset[frozenset[str]]) -> frozenset[str]:
     """Return the names that all of some sets have, each time in the same object."""
-    first, *others = words
+    first, *others = known
     return first.intersection(*others) if others else first
 
 

@@ -102,7 +102,7 @@ def test_the_next_owner_removes_what_a_killed_one_left(base: Path) -> None:
 
 
 def test_the_folder_of_a_living_owner_stays(base: Path) -> None:
-    """Whoever else starts or ends beside it."""
+    """Even while other owners start and end."""
     with program(OWNER, str(base)) as living:
         (folder,) = map(Path, said(living))
         with engine_folder(base, "0000000b"):
@@ -115,7 +115,7 @@ def test_the_folder_of_a_living_owner_stays(base: Path) -> None:
 
 
 def test_nothing_else_in_the_base_is_touched(base: Path) -> None:
-    """It may be the folder of everybody's temporary files."""
+    """It may be the folder for every program's temporary files."""
     others = [base / "sluice-0-0123abcd", base / "sluice-0000000", base / "a"]
     for folder in others:
         folder.mkdir(parents=True)
@@ -182,3 +182,15 @@ def test_a_process_on_a_machine_without_the_folder_works_as_ever(base: Path) -> 
 
     assert temporary == "/tmp"
     assert not base.exists()
+
+
+def test_a_note_that_nobody_can_read_keeps_no_folder(tmp_path: Path) -> None:
+    """Or a dead owner's folder would end every later owner's start."""
+    dead = tmp_path / "sluice-0000dead"
+    dead.mkdir()
+    (dead / "other.shm").touch()
+    (dead / "psm_x.twelve.shm").touch()
+
+    remove_dead(tmp_path)
+
+    assert not dead.exists()

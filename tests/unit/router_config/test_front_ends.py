@@ -189,7 +189,7 @@ class Edge:
         self.requests = [each for each in self.requests if chance.random() < 0.7]
 
     def rust(self) -> Iterator[tuple[PoolName, frozenset[str]]]:
-        """Return the names of each Rust front end that takes requests, whatever its pool."""
+        """Return the names of each Rust front end that takes requests, in any pool."""
         for seen in self.observed.servers:
             key = seen.server.key
             names = rust_names(key.name)
@@ -275,6 +275,14 @@ def staying_in(known: Known) -> set[str]:
     }
 
 
+def looks(history: list[tuple[Known, int, int]]) -> Iterator[tuple[Known, random.Random]]:
+    """Return what is known at each look at HAProxy, with what decides its chances."""
+    for known, seed, count in history:
+        chance = random.Random(seed)
+        for _ in range(count):
+            yield known, chance
+
+
 @settings(max_examples=400)
 @given(histories)
 def test_no_request_meets_a_rust_front_end_that_cannot_answer_it(
@@ -283,16 +291,14 @@ def test_no_request_meets_a_rust_front_end_that_cannot_answer_it(
     """Not between any two steps, and not one that waited; a quarter of the steps are refused."""
     edge = Edge()
 
-    for known, seed, looks in history:
-        chance = random.Random(seed)
-        for _ in range(looks):
-            for action in edge.steps(edge.look(known)):
-                if chance.random() < 0.75:
-                    edge.do(action)
-                edge.require_safe()
-                edge.arrive(chance)
+    for known, chance in looks(history):
+        for action in edge.steps(edge.look(known)):
+            if chance.random() < 0.75:
+                edge.do(action)
+            edge.require_safe()
             edge.arrive(chance)
-            edge.live(chance)
+        edge.arrive(chance)
+        edge.live(chance)
 
 
 @settings(max_examples=400)
@@ -306,25 +312,23 @@ def test_a_name_that_could_be_answered_can_be_after_every_step(
     """
     edge = Edge()
 
-    for known, seed, looks in history:
-        chance = random.Random(seed)
-        for _ in range(looks):
-            wanted = edge.look(known)
-            staying = staying_in(known)
-            before = edge.answers(staying) & {
-                name
-                for name, route in wanted.routes.items()
-                if name in edge.observed.routes
-                and (held := edge.observed.routes[name]).model == route.model
-                and held.pool == route.pool
-            }
-            for action in edge.steps(wanted):
-                joins_twin = isinstance(action, Join) and is_twin(action.server.key.pool)
-                if not joins_twin or chance.random() < 0.7:
-                    edge.do(action)
-                assert before <= edge.answers(staying)
-            idle = tuple(replace(each, sessions=0) for each in edge.observed.servers)
-            edge.observed = replace(edge.observed, servers=idle)
+    for known, chance in looks(history):
+        wanted = edge.look(known)
+        staying = staying_in(known)
+        before = edge.answers(staying) & {
+            name
+            for name, route in wanted.routes.items()
+            if name in edge.observed.routes
+            and (held := edge.observed.routes[name]).model == route.model
+            and held.pool == route.pool
+        }
+        for action in edge.steps(wanted):
+            joins_twin = isinstance(action, Join) and is_twin(action.server.key.pool)
+            if not joins_twin or chance.random() < 0.7:
+                edge.do(action)
+            assert before <= edge.answers(staying)
+        idle = tuple(replace(each, sessions=0) for each in edge.observed.servers)
+        edge.observed = replace(edge.observed, servers=idle)
 
 
 @settings(max_examples=400)
@@ -335,20 +339,18 @@ def test_a_request_that_could_be_tried_again_can_be_after_every_step(
     """By replicas that stay, while the model keeps its pool: a pool empties only when idle."""
     edge = Edge()
 
-    for known, seed, looks in history:
-        chance = random.Random(seed)
-        for _ in range(looks):
-            wanted = edge.look(known)
-            staying = staying_in(known)
-            kept = {route.pool for route in wanted.routes.by_route}
-            kept |= {twin_of(pool) for pool in kept}
-            before = edge.able(staying) & kept & {each.pool for each in edge.requests}
-            for action in edge.steps(wanted):
-                if chance.random() < 0.75:
-                    edge.do(action)
-                assert before <= edge.able(staying)
-                edge.arrive(chance)
-            edge.live(chance)
+    for known, chance in looks(history):
+        wanted = edge.look(known)
+        staying = staying_in(known)
+        kept = {route.pool for route in wanted.routes.by_route}
+        kept |= {twin_of(pool) for pool in kept}
+        before = edge.able(staying) & kept & {each.pool for each in edge.requests}
+        for action in edge.steps(wanted):
+            if chance.random() < 0.75:
+                edge.do(action)
+            assert before <= edge.able(staying)
+            edge.arrive(chance)
+        edge.live(chance)
 
 
 @settings(max_examples=200)
@@ -396,15 +398,13 @@ def test_both_servers_of_a_replica_have_one_number(history: list[tuple[Known, in
     """So that a prefix leads to the same replica in either pool."""
     edge = Edge()
 
-    for known, seed, looks in history:
-        chance = random.Random(seed)
-        for _ in range(looks):
-            wanted = edge.look(known)
-            numbers: dict[tuple[str, str], set[int]] = {}
-            for server in wanted.servers:
-                key = (main_of(server.key.pool), server.key.name)
-                numbers.setdefault(key, set()).add(server.number)
-            assert all(len(each) == 1 for each in numbers.values())
-            for action in edge.steps(wanted):
-                edge.do(action)
-            edge.live(chance)
+    for known, chance in looks(history):
+        wanted = edge.look(known)
+        numbers: dict[tuple[str, str], set[int]] = {}
+        for server in wanted.servers:
+            key = (main_of(server.key.pool), server.key.name)
+            numbers.setdefault(key, set()).add(server.number)
+        assert all(len(each) == 1 for each in numbers.values())
+        for action in edge.steps(wanted):
+            edge.do(action)
+        edge.live(chance)

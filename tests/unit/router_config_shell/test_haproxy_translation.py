@@ -218,7 +218,7 @@ def test_unix_sockets_survive_their_way_through_the_pools_file(seen: Seen) -> No
 
 
 def test_a_python_application_beside_rust_is_checked_less_often(seen: Seen) -> None:
-    """One that is the replica's only front end is checked every second, whatever its pool."""
+    """A replica's only front end is checked every second, in whichever pool it is."""
     rust, alone = seen("r1.aa").server, seen("r2.aa").server
     twin = replace(
         rust,
