@@ -12,9 +12,9 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, TypedDict
 
@@ -111,19 +111,25 @@ class Done:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LocalStack:
-    """A running stack."""
+    """A running stack.
+
+    Attributes:
+        environment: what its commands get beside this process's own.
+    """
 
     var: Path
     port: int
+    encrypted: bool = False
+    environment: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def api_url(self) -> str:
         """Where clients send requests."""
-        return f"http://127.0.0.1:{self.port}"
+        return f"http{'s' if self.encrypted else ''}://127.0.0.1:{self.port}"
 
     def sluice(self, *arguments: str, timeout_s: float = COMMAND_TIMEOUT_S) -> Done:
         """Run one command against this stack."""
-        return sluice(*arguments, var=self.var, timeout_s=timeout_s)
+        return sluice(*arguments, var=self.var, timeout_s=timeout_s, environment=self.environment)
 
     def status(self) -> StatusJson:
         """Return what `status --json` prints.
@@ -150,12 +156,22 @@ class LocalStack:
         return [each for each in self.replicas(model) if each["state"] == "ready"]
 
 
-def sluice(*arguments: str, var: Path, timeout_s: float = COMMAND_TIMEOUT_S) -> Done:
+def sluice(
+    *arguments: str,
+    var: Path,
+    timeout_s: float = COMMAND_TIMEOUT_S,
+    environment: Mapping[str, str] | None = None,
+) -> Done:
     """Run one command of `./sluice` with its own state folder, as the script does."""
     done = subprocess.run(
         [sys.executable, "-m", "tools.cli", *arguments],
         cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": _python_path(), "SLUICE_VAR": str(var)},
+        env={
+            **os.environ,
+            **(environment or {}),
+            "PYTHONPATH": _python_path(),
+            "SLUICE_VAR": str(var),
+        },
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,

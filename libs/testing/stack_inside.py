@@ -10,6 +10,7 @@ import asyncio
 import os
 import re
 import signal
+import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -69,25 +70,41 @@ class Found:
 
     def is_whole(self, *, since: float, replicas: int) -> bool:
         """Tell whether every part has spoken since a Unix time, and all of one state."""
-        return (
-            self.answers
-            and self.routing is not None
-            and self.routing.observed_at > since
-            and self.routing.degraded == ""
-            and self.routing.haproxy_pid is not None
-            and self.led_at is not None
-            and self.led_at > since
-            and len(self.leases) == replicas
-            and self.servers == self.leases.keys()
-        )
+        return not self.lacks(since=since, replicas=replicas)
+
+    def lacks(self, *, since: float, replicas: int) -> tuple[str, ...]:
+        """Say what is not as it should be; empty where every part has spoken since a Unix time."""
+        wrong = {
+            "the API does not answer": not self.answers,
+            "no leader": self.led_at is None or self.led_at <= since,
+            f"{len(self.leases)} of {replicas} replicas ready": len(self.leases) != replicas,
+            "other servers than replicas": self.servers != self.leases.keys(),
+            **_routing_faults(self.routing, since=since),
+        }
+        return tuple(words for words, is_wrong in wrong.items() if is_wrong)
+
+
+def _routing_faults(routing: RoutingStatus | None, *, since: float) -> dict[str, bool]:
+    if routing is None:
+        return {"no routing status": True}
+    return {
+        "old routing status": routing.observed_at <= since,
+        f"degraded: {routing.degraded}": routing.degraded != "",
+        "HAProxy is down": routing.haproxy_pid is None,
+    }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StackInside:
-    """Looks into a stack."""
+    """Looks into a stack.
+
+    Attributes:
+        trust: what makes the API's certificate good; True where it has none.
+    """
 
     stack: LocalStack
     stack_id: str
+    trust: ssl.SSLContext | bool = True
 
     def pid_of(self, part: Part) -> int | None:
         """Return a part's process id; None while it does not run."""
@@ -110,7 +127,7 @@ class StackInside:
 
     def look(self) -> Found:
         """Read everything once."""
-        return asyncio.run(self._look())
+        return asyncio.run(self.look_async())
 
     def until_whole(
         self, *, since: float = 0.0, replicas: int = 2, within_s: float, what: str
@@ -129,7 +146,8 @@ class StackInside:
         wait_until(whole, timeout_s=within_s, what=what)
         return found[-1]
 
-    async def _look(self) -> Found:
+    async def look_async(self) -> Found:
+        """Read everything once, inside a running event loop."""
         records, servers, answers = await asyncio.gather(
             self._records(), self._servers(), self._answers()
         )
@@ -178,8 +196,10 @@ class StackInside:
 
     async def _answers(self) -> bool:
         try:
-            async with httpx.AsyncClient(timeout=_ANSWER_S) as client:
-                return (await client.get(f"{self.stack.api_url}/v1/models")).is_success
+            # A request without a key is answered too, with 401.
+            async with httpx.AsyncClient(timeout=_ANSWER_S, verify=self.trust) as client:
+                reply = await client.get(f"{self.stack.api_url}/v1/models")
+                return reply.status_code < httpx.codes.INTERNAL_SERVER_ERROR
         except httpx.HTTPError:
             return False
 

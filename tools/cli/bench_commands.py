@@ -440,6 +440,38 @@ def disconnect(
     disconnect_command(plan, View(out=out, err=err, as_json=as_json))
 
 
+@app.command()
+def chaos(
+    *,
+    minutes: Annotated[float, typer.Option(help="No new fault begins after this.")] = 10.0,
+    seed: Annotated[int, typer.Option(min=0, help="The same seed, the same faults.")] = 0,
+    replicas: Annotated[int, typer.Option(help="Of a simulated model.")] = 2,
+    only: Annotated[
+        str | None, typer.Option(metavar="NAME,...", help="Faults to choose from.")
+    ] = None,
+    list_faults: Annotated[
+        bool, typer.Option("--list", help="Print the faults' names and what they may cost.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Kill, stop and starve every part of a stack under load, and judge what clients notice.
+
+    Starts a stack of its own: TLS, a tenant, a simulated device, streams of seconds and of minutes.
+    Exit code 0: everything held; 1: something did not, and what; 2: bad input.
+    """
+    from tools.bench.chaos.command import chaos_command, show_faults
+    from tools.bench.chaos.plan import ChaosPlan, chosen
+
+    view = View(out=out, err=err, as_json=as_json)
+    if list_faults:
+        show_faults(view)
+        return
+    plan = ChaosPlan(
+        seconds=minutes * 60, seed=seed, replicas=replicas, faults=chosen(only, minutes=minutes)
+    )
+    raise typer.Exit(chaos_command(plan, view, models=here(CliSettings()).models))
+
+
 def _startup_round(number: int, spec: ModelSpec, model: Path, timeout_s: float) -> Startup:
     with step(f"round {number}"):
         return measure_startup(root=ROOT, spec=spec, model=model, timeout_s=timeout_s)

@@ -1,0 +1,260 @@
+"""What can go wrong, what it may cost, and how soon everything is right again (pure).
+
+The failure table of docs/ARCHITECTURE.md is rendered from this catalogue by table.py.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+
+class Target(StrEnum):
+    """A kind of process; the value is how a person reads it."""
+
+    NATS = "NATS"
+    ROUTER_CONFIG = "router-config"
+    AUTOSCALER = "autoscaler"
+    HAPROXY = "HAProxy"
+    BODY_READER = "body reader"
+    SUPERVISOR = "supervisord"
+    RAY_NODE = "Ray node's program"
+    GCS = "GCS"
+    RAYLET = "raylet"
+    DASHBOARD = "Ray's dashboard"
+    AGENTS = "a Ray agent"
+    LOG_MONITOR = "Ray's log monitor"
+    SERVE_CONTROLLER = "Ray Serve's controller"
+    SERVE_REPLICA = "a replica's actor"
+    RUST_FRONT_END = "a Rust front end"
+    ENGINE_CORE = "an engine core"
+    WORKER = "an engine's worker"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kill:
+    """SIGKILL to one process."""
+
+    target: Target
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stop:
+    """SIGSTOP to one process, SIGCONT after some seconds."""
+
+    target: Target
+    for_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FillDisk:
+    """Fill the stack's file system to its last byte, and make room again after some seconds."""
+
+    for_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class LoseStore:
+    """Kill NATS and delete its store; then declare models and tenants again."""
+
+
+@dataclass(frozen=True, slots=True)
+class DamageStore:
+    """Kill NATS and overwrite parts of its store; then declare models and tenants again."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReplaceCertificate:
+    """Put another certificate in the place of the one that is served."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """Scale by hand to one replica more, and back."""
+
+
+@dataclass(frozen=True, slots=True)
+class Apply:
+    """Declare another alias, and take it back."""
+
+
+@dataclass(frozen=True, slots=True)
+class Revoke:
+    """Add a tenant and revoke it."""
+
+
+Action = (
+    Kill | Stop | FillDisk | LoseStore | DamageStore | ReplaceCertificate | Scale | Apply | Revoke
+)
+
+
+class Cost(StrEnum):
+    """The most that clients may notice; the value is the table's wording."""
+
+    NOTHING = "nothing"
+    ONE_REPLICA = "streams of that replica end"
+    ALL_REPLICAS = "all streams end; new requests wait"
+    LARGE_BODIES = "requests above 46 KiB get 503"
+    EVERYTHING = "open streams end; new connections are refused"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fault:
+    """One fault.
+
+    Attributes:
+        name: for `--only`, reports and logs.
+        bound_s: from the end of the fault until every part is right again.
+        brings_back: who mends it, for the table.
+        changes_replicas: replicas may come and go without a request failing.
+        is_slow: takes a minute or more, so a short run leaves it out.
+    """
+
+    name: str
+    action: Action
+    cost: Cost
+    bound_s: float
+    brings_back: str
+    changes_replicas: bool = False
+    is_slow: bool = False
+
+
+_SUPERVISOR_RESTARTS: Final = "supervisord; on Kubernetes the kubelet"
+_SERVE_REPLACES: Final = "Ray Serve starts another replica"
+_NODE_RESTARTS: Final = "the node's program starts it again"
+_GOES_ON: Final = "it goes on where it was"
+
+_QUICK_S: Final = 20.0
+"""A Python process starts in 2 s where nothing else runs, and in 10 beside two engines' starts."""
+
+_REPLICA_S: Final = 120.0
+"""An engine starts in 20 s where nothing else runs."""
+
+_NODE_S: Final = 240.0
+"""Ray's node and two engines, on two cores."""
+
+_STOPPED_S: Final = 5.0
+
+_KILLED: Final = (
+    (Target.NATS, Cost.NOTHING, _QUICK_S, _SUPERVISOR_RESTARTS),
+    (Target.ROUTER_CONFIG, Cost.NOTHING, _QUICK_S, f"{_SUPERVISOR_RESTARTS}; it adopts HAProxy"),
+    (Target.AUTOSCALER, Cost.NOTHING, _QUICK_S, _SUPERVISOR_RESTARTS),
+    (Target.HAPROXY, Cost.EVERYTHING, _QUICK_S, "router-config, from the files on disk"),
+    (Target.BODY_READER, Cost.LARGE_BODIES, _QUICK_S, _SUPERVISOR_RESTARTS),
+    (Target.SUPERVISOR, Cost.NOTHING, 60.0, "`./sluice up`"),
+    (Target.GCS, Cost.NOTHING, 60.0, _NODE_RESTARTS),
+    (Target.DASHBOARD, Cost.NOTHING, 60.0, _NODE_RESTARTS),
+    (Target.LOG_MONITOR, Cost.NOTHING, _QUICK_S, "nobody; it only copies logs"),
+    (Target.SERVE_CONTROLLER, Cost.NOTHING, 60.0, "Ray"),
+    (Target.SERVE_REPLICA, Cost.ONE_REPLICA, _REPLICA_S, _SERVE_REPLACES),
+    (Target.RUST_FRONT_END, Cost.ONE_REPLICA, _REPLICA_S, _SERVE_REPLACES),
+    (Target.ENGINE_CORE, Cost.ONE_REPLICA, _REPLICA_S, _SERVE_REPLACES),
+    (Target.WORKER, Cost.ONE_REPLICA, _REPLICA_S, _SERVE_REPLACES),
+    (Target.AGENTS, Cost.ALL_REPLICAS, _NODE_S, "supervisord starts the node again"),
+    (Target.RAYLET, Cost.ALL_REPLICAS, _NODE_S, "supervisord starts the node again"),
+    (Target.RAY_NODE, Cost.ALL_REPLICAS, _NODE_S, "supervisord starts the node again"),
+)
+
+_SLOW: Final = {Target.RAYLET, Target.RAY_NODE, Target.AGENTS}
+
+
+def catalogue() -> tuple[Fault, ...]:
+    """Return every fault there is, kills first."""
+    return (*_kills(), *_stops(), *_others())
+
+
+def fault_named(name: str) -> Fault | None:
+    """Return a fault by its name."""
+    return next((each for each in catalogue() if each.name == name), None)
+
+
+def slug(target: Target) -> str:
+    """Return how a target is written in a fault's name."""
+    words = target.value.lower().replace("'s ", " ").replace("-", " ").split()
+    return "-".join(word for word in words if word not in {"a", "an"})
+
+
+def _kills() -> list[Fault]:
+    return [
+        Fault(
+            name=f"kill-{slug(target)}",
+            action=Kill(target=target),
+            cost=cost,
+            bound_s=bound_s,
+            brings_back=brings_back,
+            is_slow=target in _SLOW,
+        )
+        for target, cost, bound_s, brings_back in _KILLED
+    ]
+
+
+def _stops() -> list[Fault]:
+    """A process that stands still for some seconds costs nothing, whichever it is."""
+    return [
+        Fault(
+            name=f"stop-{slug(target)}",
+            action=Stop(target=target, for_s=_STOPPED_S),
+            cost=Cost.NOTHING,
+            bound_s=_QUICK_S,
+            brings_back=_GOES_ON,
+        )
+        for target in Target
+    ]
+
+
+def _others() -> list[Fault]:
+    again = "`./sluice apply`, and the tenants added again"
+    return [
+        Fault(
+            name="fill-disk",
+            action=FillDisk(for_s=15.0),
+            cost=Cost.NOTHING,
+            bound_s=60.0,
+            brings_back="the services, once there is room",
+        ),
+        Fault(
+            name="lose-store",
+            action=LoseStore(),
+            cost=Cost.NOTHING,
+            bound_s=_QUICK_S,
+            brings_back=again,
+        ),
+        Fault(
+            name="damage-store",
+            action=DamageStore(),
+            cost=Cost.NOTHING,
+            bound_s=_QUICK_S,
+            brings_back=again,
+        ),
+        Fault(
+            name="replace-certificate",
+            action=ReplaceCertificate(),
+            cost=Cost.NOTHING,
+            bound_s=_QUICK_S,
+            brings_back="router-config hands it to HAProxy",
+        ),
+        Fault(
+            name="scale",
+            action=Scale(),
+            cost=Cost.NOTHING,
+            bound_s=_REPLICA_S,
+            brings_back="the autoscaler",
+            changes_replicas=True,
+            is_slow=True,
+        ),
+        Fault(
+            name="apply",
+            action=Apply(),
+            cost=Cost.NOTHING,
+            bound_s=_QUICK_S,
+            brings_back="router-config",
+        ),
+        Fault(
+            name="revoke",
+            action=Revoke(),
+            cost=Cost.NOTHING,
+            bound_s=_QUICK_S,
+            brings_back="router-config",
+        ),
+    ]
