@@ -38,6 +38,7 @@ from tools.bench.startup import Startup, measure_startup
 from tools.bench.view import View
 from tools.cli.api_key import ApiKey, chosen_key, header_lines
 from tools.cli.console import err, out, step
+from tools.cli.endurance_commands import chaos, soak
 from tools.cli.models_yaml import load_models
 from tools.cli.settings import CliSettings
 from tools.cli.stack.locate import ROOT, here
@@ -440,36 +441,8 @@ def disconnect(
     disconnect_command(plan, View(out=out, err=err, as_json=as_json))
 
 
-@app.command()
-def chaos(
-    *,
-    minutes: Annotated[float, typer.Option(help="No new fault begins after this.")] = 10.0,
-    seed: Annotated[int, typer.Option(min=0, help="The same seed, the same faults.")] = 0,
-    replicas: Annotated[int, typer.Option(help="Of a simulated model.")] = 2,
-    only: Annotated[
-        str | None, typer.Option(metavar="NAME,...", help="Faults to choose from.")
-    ] = None,
-    list_faults: Annotated[
-        bool, typer.Option("--list", help="Print the faults' names and what they may cost.")
-    ] = False,
-    as_json: AsJson = False,
-) -> None:
-    """Kill, stop and starve every part of a stack under load, and judge what clients notice.
-
-    Starts a stack of its own: TLS, a tenant, a simulated device, streams of seconds and of minutes.
-    Exit code 0: everything held; 1: something did not, and what; 2: bad input.
-    """
-    from tools.bench.chaos.command import chaos_command, show_faults
-    from tools.bench.chaos.plan import ChaosPlan, chosen
-
-    view = View(out=out, err=err, as_json=as_json)
-    if list_faults:
-        show_faults(view)
-        return
-    plan = ChaosPlan(
-        seconds=minutes * 60, seed=seed, replicas=replicas, faults=chosen(only, minutes=minutes)
-    )
-    raise typer.Exit(chaos_command(plan, view, models=here(CliSettings()).models))
+app.command()(chaos)
+app.command()(soak)
 
 
 def _startup_round(number: int, spec: ModelSpec, model: Path, timeout_s: float) -> Startup:

@@ -89,8 +89,11 @@ class _Reading:
     done: bool = False
     error: str = ""
     other: str = ""
+    first_s: float | None = None
 
     def take(self, line: str) -> None:
+        if self.first_s is None and line.startswith("data:"):
+            self.first_s = time.monotonic()
         if line == "data: [DONE]":
             self.done = True
         elif line.startswith(('data: {"error"', "event: error")):
@@ -118,6 +121,7 @@ class _Reading:
             server=self.server,
             status=self.status,
             said=said[:_SAID_MAX] if ending is not Ending.WHOLE else "",
+            first_s=self.first_s,
         )
 
 

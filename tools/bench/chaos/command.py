@@ -5,20 +5,20 @@ from __future__ import annotations
 import asyncio
 import json
 import signal
+from collections.abc import Callable, Coroutine
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 from rich.table import Table
 
 from libs.engine.default_model import make_ready
 from libs.engine.memory import available_memory_bytes
-from libs.errors import ControlPlaneError
 from tools.bench.chaos.faults import Fault, catalogue
 from tools.bench.chaos.outcomes import Ending
 from tools.bench.chaos.plan import ChaosPlan
 from tools.bench.chaos.result import ChaosResult, StepResult
 from tools.bench.chaos.run import run_chaos
-from tools.bench.chaos.world import chaos_world
+from tools.bench.chaos.world import Say, World, chaos_world
 from tools.bench.compare.run import simulated_spec
 from tools.bench.view import View
 from tools.cli.stack.programs import LOGICAL_SLOTS
@@ -26,6 +26,8 @@ from tools.cli.stack.replicas import require_room
 
 INTERRUPTED: Final = 128 + signal.SIGINT
 _PROBLEMS_SHOWN: Final = 50
+
+Result = TypeVar("Result")
 
 
 def chaos_command(plan: ChaosPlan, view: View, *, models: Path) -> int:
@@ -37,35 +39,50 @@ def chaos_command(plan: ChaosPlan, view: View, *, models: Path) -> int:
         UsageError: this machine has no room for so many replicas.
         ControlPlaneError: the stack did not start.
     """
-    room = [simulated_spec(plan.replicas + 1)]
-    require_room(room, slots=LOGICAL_SLOTS, available_bytes=available_memory_bytes())
-    make_ready(models, lambda text: view.err.print(text, markup=False))
-    result = _on_a_stack(plan, view, models)
+
+    def say(text: str) -> None:
+        view.err.print(text, markup=False, highlight=False)
+
+    result = on_a_stack(
+        plan.replicas,
+        lambda world, stop: run_chaos(plan, world, say=say, stop=stop),
+        models=models,
+        say=say,
+    )
     show(result, view)
     if result.exit_code == 0 and result.interrupted:
         return INTERRUPTED
     return result.exit_code
 
 
-def _on_a_stack(plan: ChaosPlan, view: View, models: Path) -> ChaosResult:
-    def say(text: str) -> None:
-        view.err.print(text, markup=False, highlight=False)
+def on_a_stack(
+    replicas: int,
+    work: Callable[[World, asyncio.Event], Coroutine[None, None, Result]],
+    *,
+    models: Path,
+    say: Say,
+) -> Result:
+    """Start a stack, work on it, stop it; a first Ctrl-C sets the event.
 
+    Raises:
+        UsageError: this machine has no room for so many replicas.
+        ControlPlaneError: the stack did not start.
+    """
+    room = [simulated_spec(replicas + 1)]
+    require_room(room, slots=LOGICAL_SLOTS, available_bytes=available_memory_bytes())
+    make_ready(models, say)
     # Also where a script's `&` has made this program deaf to Ctrl-C.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    with chaos_world(plan.replicas, models=models, say=say) as world:
+    with chaos_world(replicas, models=models, say=say) as world:
+        return asyncio.run(_until_told(lambda stop: work(world, stop)))
 
-        async def run() -> ChaosResult:
-            stop, loop = asyncio.Event(), asyncio.get_running_loop()
-            for number in (signal.SIGINT, signal.SIGTERM):
-                loop.add_signal_handler(number, stop.set)
-            return await run_chaos(plan, world, say=say, stop=stop)
 
-        try:
-            return asyncio.run(run())
-        except* ControlPlaneError as group:
-            raise group.exceptions[0] from None
+async def _until_told(work: Callable[[asyncio.Event], Coroutine[None, None, Result]]) -> Result:
+    stop, loop = asyncio.Event(), asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    return await work(stop)
 
 
 def show(result: ChaosResult, view: View) -> None:

@@ -107,6 +107,7 @@ class Fault:
         name: for `--only`, reports and logs.
         bound_s: from the end of the fault until every part is right again.
         brings_back: who mends it, for the table.
+        words: what happens, for the table; a process's kill or stop has its own.
         changes_replicas: replicas may come and go without a request failing.
         is_slow: takes a minute or more, so a short run leaves it out.
     """
@@ -116,6 +117,7 @@ class Fault:
     cost: Cost
     bound_s: float
     brings_back: str
+    words: str = ""
     changes_replicas: bool = False
     is_slow: bool = False
 
@@ -159,9 +161,44 @@ _KILLED: Final = (
 _SLOW: Final = {Target.RAYLET, Target.RAY_NODE, Target.AGENTS}
 
 
+_DECLARED_AGAIN: Final = "`./sluice apply`, and the tenants added again"
+
+_DONE: Final[tuple[tuple[str, Action, float, str, str], ...]] = (
+    (
+        "fill-disk",
+        FillDisk(for_s=15.0),
+        60.0,
+        "the disk is full for 15 s",
+        "the services, once there is room",
+    ),
+    ("lose-store", LoseStore(), _QUICK_S, "NATS's store is deleted", _DECLARED_AGAIN),
+    ("damage-store", DamageStore(), _QUICK_S, "NATS's store is damaged", _DECLARED_AGAIN),
+    (
+        "replace-certificate",
+        ReplaceCertificate(),
+        _QUICK_S,
+        "the certificate is replaced",
+        "router-config hands it to HAProxy",
+    ),
+    ("apply", Apply(), _QUICK_S, "an alias is declared and taken back", "router-config"),
+    ("revoke", Revoke(), _QUICK_S, "a tenant is added and revoked", "router-config"),
+)
+
+_SCALE: Final = Fault(
+    name="scale",
+    action=Scale(),
+    cost=Cost.NOTHING,
+    bound_s=_REPLICA_S,
+    brings_back="the autoscaler",
+    words="a replica is added and taken away",
+    changes_replicas=True,
+    is_slow=True,
+)
+
+
 def catalogue() -> tuple[Fault, ...]:
     """Return every fault there is, kills first."""
-    return (*_kills(), *_stops(), *_others())
+    return (*_kills(), *_stops(), *_others(), _SCALE)
 
 
 def fault_named(name: str) -> Fault | None:
@@ -204,57 +241,14 @@ def _stops() -> list[Fault]:
 
 
 def _others() -> list[Fault]:
-    again = "`./sluice apply`, and the tenants added again"
     return [
         Fault(
-            name="fill-disk",
-            action=FillDisk(for_s=15.0),
+            name=name,
+            action=action,
             cost=Cost.NOTHING,
-            bound_s=60.0,
-            brings_back="the services, once there is room",
-        ),
-        Fault(
-            name="lose-store",
-            action=LoseStore(),
-            cost=Cost.NOTHING,
-            bound_s=_QUICK_S,
-            brings_back=again,
-        ),
-        Fault(
-            name="damage-store",
-            action=DamageStore(),
-            cost=Cost.NOTHING,
-            bound_s=_QUICK_S,
-            brings_back=again,
-        ),
-        Fault(
-            name="replace-certificate",
-            action=ReplaceCertificate(),
-            cost=Cost.NOTHING,
-            bound_s=_QUICK_S,
-            brings_back="router-config hands it to HAProxy",
-        ),
-        Fault(
-            name="scale",
-            action=Scale(),
-            cost=Cost.NOTHING,
-            bound_s=_REPLICA_S,
-            brings_back="the autoscaler",
-            changes_replicas=True,
-            is_slow=True,
-        ),
-        Fault(
-            name="apply",
-            action=Apply(),
-            cost=Cost.NOTHING,
-            bound_s=_QUICK_S,
-            brings_back="router-config",
-        ),
-        Fault(
-            name="revoke",
-            action=Revoke(),
-            cost=Cost.NOTHING,
-            bound_s=_QUICK_S,
-            brings_back="router-config",
-        ),
+            bound_s=bound_s,
+            brings_back=brings_back,
+            words=words,
+        )
+        for name, action, bound_s, words, brings_back in _DONE
     ]

@@ -44,6 +44,7 @@ class Outcome:
         server: who answered, `<replica id>.<incarnation>`; None before a first byte.
         status: None before a first byte.
         said: what came instead of an answer, shortened.
+        first_s: when the first token came; None without one.
     """
 
     kind: Kind
@@ -53,6 +54,7 @@ class Outcome:
     server: str | None = None
     status: int | None = None
     said: str = ""
+    first_s: float | None = None
 
 
 @dataclass(slots=True)

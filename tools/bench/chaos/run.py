@@ -46,9 +46,9 @@ class _Run:
         """Do one step after the other until the time is over or one is never right again."""
         until_s = time.monotonic() + self.plan.seconds
         for step in steps(self.plan):
-            await asyncio.sleep(step.pause_s)
             if self.stop.is_set() or time.monotonic() > until_s:
                 return
+            await asyncio.sleep(step.pause_s)
             result = await self._step(step)
             self.done.append(result)
             self.say(_line(result, self.ledger))
