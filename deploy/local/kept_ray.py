@@ -1,8 +1,9 @@
-"""Run `ray start --head --block` with two differences: a dead GCS is restarted, and little polls.
+"""Run `ray start --head --block`, but restart what no replica needs, and let little poll.
 
 Ray's own program ends the whole node, its replicas included, as soon as any of its processes has
 died. But the GCS keeps what it knows on disk (`gcs_storage=rocksdb`), workers wait for it for ten
-minutes, and no request passes it: so it alone comes back, and everything else goes on.
+minutes, and the dashboard and the log monitor keep nothing: these three alone come back, and
+everything else goes on.
 
 `ray start` has no option against the server for Ray Client, and loads all or none of the
 dashboard's modules, each a process; here only those start that are used.
@@ -19,32 +20,39 @@ import shutil
 import subprocess
 import sys
 import time
+from collections import defaultdict
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Final
 
 from ray._private import node as ray_node
 from ray._private import services as ray_services
-from ray._private.ray_constants import PROCESS_TYPE_DASHBOARD, PROCESS_TYPE_GCS_SERVER
+from ray._private.ray_constants import (
+    PROCESS_TYPE_DASHBOARD,
+    PROCESS_TYPE_GCS_SERVER,
+    PROCESS_TYPE_LOG_MONITOR,
+)
 from ray._private.services import ProcessInfo, start_ray_process
 from ray.scripts.scripts import main as ray_command
 
 from deploy.local.ray_at_rest import DASHBOARD_MODULES
-from deploy.local.ray_head import GCS_STORE_VARIABLE, may_restart_gcs
+from deploy.local.ray_head import GCS_STORE_VARIABLE, may_restart
+
+_RESTARTED: Final = {PROCESS_TYPE_GCS_SERVER, PROCESS_TYPE_DASHBOARD, PROCESS_TYPE_LOG_MONITOR}
 
 _Dead = list[tuple[str, subprocess.Popen[bytes]]]
 
 
 class KeptNode(ray_node.Node):
-    """A node whose GCS may die, and that does not wait for Ray Client.
+    """A node whose GCS, dashboard and log monitor may die, and that does not wait for Ray Client.
 
     `ray start --block` asks once a second for the processes that have died, and ends the node when
-    there are any: a GCS that was started again is not among them.
+    there are any: one that was started again is not among them.
     """
 
-    _gcs_restarts: tuple[float, ...] = ()
+    _restarts: ClassVar[defaultdict[str, tuple[float, ...]]] = defaultdict(tuple)
 
     def dead_processes(self) -> _Dead:
-        """Return what has died; a dead GCS is started again instead, unless it dies too often."""
+        """Return what has died; what can be is restarted instead, unless it dies too often."""
         dead: _Dead = super().dead_processes()
         return [(kind, died) for kind, died in dead if not self._is_restarted(kind, died)]
 
@@ -53,9 +61,9 @@ class KeptNode(ray_node.Node):
 
     def _is_restarted(self, kind: str, died: subprocess.Popen[bytes]) -> bool:
         now = time.monotonic()
-        if kind != PROCESS_TYPE_GCS_SERVER or not may_restart_gcs(self._gcs_restarts, now=now):
+        if kind not in _RESTARTED or not may_restart(self._restarts[kind], now=now):
             return False
-        self._gcs_restarts = (*self._gcs_restarts, now)
+        self._restarts[kind] = (*self._restarts[kind], now)
         self.all_processes[kind] = [
             start_ray_process(
                 died.args,
@@ -65,7 +73,7 @@ class KeptNode(ray_node.Node):
                 stderr_file=subprocess.DEVNULL,
             )
         ]
-        print(f"the GCS ended with code {died.returncode} and was started again", flush=True)
+        print(f"the {kind} ended with code {died.returncode} and was started again", flush=True)
         return True
 
 

@@ -12,9 +12,9 @@ from deploy.local.ray_at_rest import AT_REST, START_OPTIONS
 GCS_STORE_VARIABLE: Final = "RAY_gcs_storage_path"
 """Where Ray's GCS keeps what it knows."""
 
-GCS_RESTARTS_MAX: Final = 5
-GCS_RESTARTS_WINDOW_S: Final = 300.0
-"""A GCS that dies more often than this cannot run here: then the node ends, as Ray's own does."""
+RESTARTS_MAX: Final = 5
+RESTARTS_WINDOW_S: Final = 300.0
+"""A process that dies more often than this cannot run here: then the node ends, as Ray's does."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,7 +103,7 @@ def node_environment(head: RayHead) -> dict[str, str]:
     }
 
 
-def may_restart_gcs(restarts: Sequence[float], *, now: float) -> bool:
-    """Tell whether a GCS that died may be started again; times are seconds of one clock."""
-    recent = [at for at in restarts if now - at < GCS_RESTARTS_WINDOW_S]
-    return len(recent) < GCS_RESTARTS_MAX
+def may_restart(restarts: Sequence[float], *, now: float) -> bool:
+    """Tell whether a process that died may be started again; times are seconds of one clock."""
+    recent = [at for at in restarts if now - at < RESTARTS_WINDOW_S]
+    return len(recent) < RESTARTS_MAX

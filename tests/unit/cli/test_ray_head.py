@@ -1,13 +1,13 @@
-"""How a stack's Ray node is started, and how often its GCS may be started again."""
+"""How a stack's Ray node is started, and how often one of its processes may be started again."""
 
 from pathlib import Path
 
 from deploy.local.ray_at_rest import AT_REST
 from deploy.local.ray_head import (
-    GCS_RESTARTS_MAX,
-    GCS_RESTARTS_WINDOW_S,
+    RESTARTS_MAX,
+    RESTARTS_WINDOW_S,
     RayHead,
-    may_restart_gcs,
+    may_restart,
     node_environment,
     start_command,
 )
@@ -22,20 +22,20 @@ HEAD = RayHead(
 )
 
 
-def test_a_gcs_that_dies_now_and_then_is_started_again() -> None:
+def test_a_process_that_dies_now_and_then_is_started_again() -> None:
     """Restarts that lie further back than the window are forgotten."""
     long_ago = [float(at) for at in range(100)]
 
-    assert may_restart_gcs([], now=0.0)
-    assert may_restart_gcs(long_ago, now=100.0 + GCS_RESTARTS_WINDOW_S)
+    assert may_restart([], now=0.0)
+    assert may_restart(long_ago, now=100.0 + RESTARTS_WINDOW_S)
 
 
-def test_a_gcs_that_dies_again_and_again_is_given_up() -> None:
+def test_a_process_that_dies_again_and_again_is_given_up() -> None:
     """Then the node ends, and whoever supervises it starts a new one."""
-    just_before = [10.0] * GCS_RESTARTS_MAX
+    just_before = [10.0] * RESTARTS_MAX
 
-    assert may_restart_gcs(just_before[1:], now=11.0)
-    assert not may_restart_gcs(just_before, now=11.0)
+    assert may_restart(just_before[1:], now=11.0)
+    assert not may_restart(just_before, now=11.0)
 
 
 def test_the_store_of_the_gcs_lies_beside_rays_session() -> None:
