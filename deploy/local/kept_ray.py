@@ -2,8 +2,7 @@
 
 Ray's own program ends the whole node, its replicas included, as soon as any of its processes has
 died. But the GCS keeps what it knows on disk (`gcs_storage=rocksdb`), workers wait for it for ten
-minutes, and the dashboard and the log monitor keep nothing: these three alone come back, and
-everything else goes on.
+minutes, and the dashboard keeps nothing: these two alone come back, and everything else goes on.
 
 `ray start` has no option against the server for Ray Client, and loads all or none of the
 dashboard's modules, each a process; here only those start that are used.
@@ -26,24 +25,20 @@ from typing import Any, ClassVar, Final
 
 from ray._private import node as ray_node
 from ray._private import services as ray_services
-from ray._private.ray_constants import (
-    PROCESS_TYPE_DASHBOARD,
-    PROCESS_TYPE_GCS_SERVER,
-    PROCESS_TYPE_LOG_MONITOR,
-)
+from ray._private.ray_constants import PROCESS_TYPE_DASHBOARD, PROCESS_TYPE_GCS_SERVER
 from ray._private.services import ProcessInfo, start_ray_process
 from ray.scripts.scripts import main as ray_command
 
 from deploy.local.ray_at_rest import DASHBOARD_MODULES
 from deploy.local.ray_head import GCS_STORE_VARIABLE, may_restart
 
-_RESTARTED: Final = {PROCESS_TYPE_GCS_SERVER, PROCESS_TYPE_DASHBOARD, PROCESS_TYPE_LOG_MONITOR}
+_RESTARTED: Final = {PROCESS_TYPE_GCS_SERVER, PROCESS_TYPE_DASHBOARD}
 
 _Dead = list[tuple[str, subprocess.Popen[bytes]]]
 
 
 class KeptNode(ray_node.Node):
-    """A node whose GCS, dashboard and log monitor may die, and that does not wait for Ray Client.
+    """A node whose GCS and dashboard may die, and that does not wait for Ray Client.
 
     `ray start --block` asks once a second for the processes that have died, and ends the node when
     there are any: one that was started again is not among them.

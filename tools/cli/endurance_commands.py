@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Annotated
 
 import typer
@@ -42,7 +43,9 @@ def chaos(
     plan = ChaosPlan(
         seconds=minutes * 60, seed=seed, replicas=replicas, faults=chosen(only, minutes=minutes)
     )
-    raise typer.Exit(chaos_command(plan, view, models=here(CliSettings()).models))
+    layout = here(CliSettings())
+    logs = layout.var / "bench" / f"chaos-{time.strftime('%Y%m%d-%H%M%S')}"
+    raise typer.Exit(chaos_command(plan, view, models=layout.models, logs=logs))
 
 
 def soak(

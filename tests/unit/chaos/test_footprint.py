@@ -10,7 +10,9 @@ from tools.bench.idle.parts import Part
 MIB = 2**20
 
 
-def footprint(use: Use, *, part: Part = Part.NATS, sockets: int = 4) -> Footprint:
+def footprint(
+    use: Use, *, part: Part = Part.NATS, sockets: frozenset[str] = frozenset({"a.sock"})
+) -> Footprint:
     """Return a stack of one part."""
     return Footprint(parts={part: use}, sockets=sockets, segments=2)
 
@@ -40,7 +42,11 @@ def test_what_grew_is_named(after: Use, words: str) -> None:
 
 def test_sockets_that_stay_are_named() -> None:
     """A dead replica's would be."""
-    assert grown(footprint(use()), footprint(use(), sockets=6)) == ("2 sockets",)
+    left = frozenset({"b.sock", "c.sock"})
+
+    assert grown(footprint(use()), footprint(use(), sockets=left)) == (
+        "2 sockets, 1 before; new: b.sock, c.sock",
+    )
 
 
 def test_idle_workers_of_ray_may_come_and_go() -> None:

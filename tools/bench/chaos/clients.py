@@ -7,7 +7,8 @@ import itertools
 import json
 import ssl
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Final
 
@@ -17,6 +18,8 @@ from tools.bench.chaos.outcomes import Ending, Kind, Ledger, Outcome
 
 _PATIENCE_S: Final = 200.0
 """More than the edge holds a request for a first replica, and than the longest answer."""
+
+_LAST_ANSWERS_S: Final = 30.0
 
 _SHORT_TOKENS: Final = 10
 _LONG_TOKENS: Final = 1500
@@ -48,6 +51,25 @@ class Access:
         return httpx.AsyncClient(
             base_url=self.url, timeout=timeout_s, verify=self.trust, headers=headers
         )
+
+
+@asynccontextmanager
+async def clients(wanted: Iterable[Kind], access: Access, ledger: Ledger) -> AsyncIterator[None]:
+    """Run clients beside the body; afterwards their last answers are finished, but long ones."""
+    over = asyncio.Event()
+    async with asyncio.TaskGroup() as tasks:
+        running = {
+            tasks.create_task(run_client(kind, access, ledger, over)): kind for kind in wanted
+        }
+        try:
+            yield
+        finally:
+            over.set()
+            short = [task for task, kind in running.items() if kind is not Kind.LONG]
+            if short:
+                await asyncio.wait(short, timeout=_LAST_ANSWERS_S)
+            for task in running:
+                task.cancel()
 
 
 async def run_client(kind: Kind, access: Access, ledger: Ledger, over: asyncio.Event) -> None:

@@ -18,7 +18,7 @@ from tools.bench.chaos.outcomes import Ending
 from tools.bench.chaos.plan import ChaosPlan
 from tools.bench.chaos.result import ChaosResult, StepResult
 from tools.bench.chaos.run import run_chaos
-from tools.bench.chaos.world import Say, World, chaos_world
+from tools.bench.chaos.world import Say, World, chaos_world, keep_logs
 from tools.bench.compare.run import simulated_spec
 from tools.bench.view import View
 from tools.cli.stack.programs import LOGICAL_SLOTS
@@ -30,8 +30,10 @@ _PROBLEMS_SHOWN: Final = 50
 Result = TypeVar("Result")
 
 
-def chaos_command(plan: ChaosPlan, view: View, *, models: Path) -> int:
+def chaos_command(plan: ChaosPlan, view: View, *, models: Path, logs: Path) -> int:
     """Run a plan on a stack of its own and return the exit code.
+
+    Where something did not hold, the stack's logs are kept in `logs`.
 
     0: everything held; 1: something did not; 130: interrupted before anything was found.
 
@@ -43,12 +45,14 @@ def chaos_command(plan: ChaosPlan, view: View, *, models: Path) -> int:
     def say(text: str) -> None:
         view.err.print(text, markup=False, highlight=False)
 
-    result = on_a_stack(
-        plan.replicas,
-        lambda world, stop: run_chaos(plan, world, say=say, stop=stop),
-        models=models,
-        say=say,
-    )
+    async def work(world: World, stop: asyncio.Event) -> ChaosResult:
+        found = await run_chaos(plan, world, say=say, stop=stop)
+        if found.problems:
+            keep_logs(world, logs)
+            say(f"the stack's logs are in {logs}")
+        return found
+
+    result = on_a_stack(plan.replicas, work, models=models, say=say)
     show(result, view)
     if result.exit_code == 0 and result.interrupted:
         return INTERRUPTED

@@ -24,7 +24,6 @@ class Target(StrEnum):
     RAYLET = "raylet"
     DASHBOARD = "Ray's dashboard"
     AGENTS = "a Ray agent"
-    LOG_MONITOR = "Ray's log monitor"
     SERVE_CONTROLLER = "Ray Serve's controller"
     SERVE_REPLICA = "a replica's actor"
     RUST_FRONT_END = "a Rust front end"
@@ -147,7 +146,6 @@ _KILLED: Final = (
     (Target.SUPERVISOR, Cost.NOTHING, 60.0, "`./sluice up`"),
     (Target.GCS, Cost.NOTHING, 60.0, _NODE_RESTARTS),
     (Target.DASHBOARD, Cost.NOTHING, 60.0, _NODE_RESTARTS),
-    (Target.LOG_MONITOR, Cost.NOTHING, _QUICK_S, "nobody; it only copies logs"),
     (Target.SERVE_CONTROLLER, Cost.NOTHING, 60.0, "Ray"),
     (Target.SERVE_REPLICA, Cost.ONE_REPLICA, _REPLICA_S, _SERVE_REPLACES),
     (Target.RUST_FRONT_END, Cost.ONE_REPLICA, _REPLICA_S, _SERVE_REPLACES),

@@ -51,12 +51,12 @@ class Footprint:
     """A whole stack at one moment.
 
     Attributes:
-        sockets: unix sockets in the stack's own folders, Ray's sessions aside.
+        sockets: unix sockets in the stack's own folders, Ray's sessions aside, by path.
         segments: of shared memory that the stack's processes have mapped or left.
     """
 
     parts: Mapping[Part, Use]
-    sockets: int
+    sockets: frozenset[str]
     segments: int
 
 
@@ -79,8 +79,9 @@ def grown(before: Footprint, after: Footprint) -> tuple[str, ...]:
         for part, use in after.parts.items()
         for words in _grown(part, before.parts.get(part, Use()), use)
     ]
-    if after.sockets > before.sockets:
-        found.append(f"{after.sockets - before.sockets} sockets")
+    if len(after.sockets) > len(before.sockets):
+        new = ", ".join(sorted(after.sockets - before.sockets))
+        found.append(f"{len(after.sockets)} sockets, {len(before.sockets)} before; new: {new}")
     if after.segments > before.segments:
         found.append(f"{after.segments - before.segments} segments of shared memory")
     return tuple(found)
@@ -118,10 +119,10 @@ def parse_resident(status: str) -> int:
     return 0
 
 
-def _sockets(var: Path) -> int:
+def _sockets(var: Path) -> frozenset[str]:
     run = var / "run"
     found = (each for each in run.rglob("*") if "ray" not in each.relative_to(run).parts)
-    return sum(_is_socket(each) for each in found)
+    return frozenset(str(each.relative_to(run)) for each in found if _is_socket(each))
 
 
 def _is_socket(path: Path) -> bool:

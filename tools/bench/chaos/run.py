@@ -10,7 +10,7 @@ from typing import Final
 
 from libs.testing.stack_inside import Found
 from tools.bench.chaos.actions import act
-from tools.bench.chaos.clients import kinds, run_client
+from tools.bench.chaos.clients import clients, kinds
 from tools.bench.chaos.faults import Fault, FillDisk
 from tools.bench.chaos.footprint import grown, read_footprint
 from tools.bench.chaos.outcomes import Ledger
@@ -25,7 +25,6 @@ _WHOLE_S: Final = 300.0
 """A stack that is not right by then will not be; the run ends."""
 
 _SETTLE_S: Final = 5.0
-_CLIENTS_END_S: Final = 210.0
 
 Say = Callable[[str], None]
 
@@ -146,19 +145,12 @@ async def run_chaos(plan: ChaosPlan, world: World, *, say: Say, stop: asyncio.Ev
 
 
 async def _under_load(run: _Run) -> None:
-    over = asyncio.Event()
     wanted = kinds(short=run.plan.short_clients, long=run.plan.long_clients)
-    async with asyncio.TaskGroup() as tasks:
+    async with asyncio.TaskGroup() as tasks, clients(wanted, run.world.access, run.ledger):
         watching = [tasks.create_task(run.watch.look()), tasks.create_task(run.watch.ask())]
-        clients = [
-            tasks.create_task(run_client(kind, run.world.access, run.ledger, over))
-            for kind in wanted
-        ]
         try:
             await run.all_steps()
         finally:
-            over.set()
-            await asyncio.wait(clients, timeout=_CLIENTS_END_S)
             for task in watching:
                 task.cancel()
 

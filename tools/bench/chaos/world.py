@@ -150,6 +150,11 @@ def _started(stack: LocalStack, replicas: int, *, has_own_disk: bool, say: Say) 
     )
 
 
+def keep_logs(world: World, folder: Path) -> None:
+    """Copy what the stack's programs wrote, before it is gone with the stack."""
+    shutil.copytree(world.stack.var / "log", folder, dirs_exist_ok=True)
+
+
 def _end(stack: LocalStack, *, mounted: bool, say: Say) -> None:
     say("stopping it")
     record = stack.var / "stack.json"

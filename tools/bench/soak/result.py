@@ -109,7 +109,7 @@ def series_of(readings: list[Reading]) -> tuple[Series, ...]:
     for part in named:
         found += _part_series(part, counted)
     found += _latency_series(counted)
-    sockets = [Sample(at_s=each.at_s, value=each.footprint.sockets) for each in counted]
+    sockets = [Sample(at_s=each.at_s, value=len(each.footprint.sockets)) for each in counted]
     return (*found, _series("sockets", "", _SOCKETS, sockets))
 
 

@@ -11,7 +11,7 @@ from typing import Final
 
 from libs.errors import UsageError
 from tools.bench.chaos.actions import act
-from tools.bench.chaos.clients import kinds, run_client
+from tools.bench.chaos.clients import clients, kinds
 from tools.bench.chaos.faults import Action, Apply, ReplaceCertificate, Revoke, Scale
 from tools.bench.chaos.footprint import read_footprint
 from tools.bench.chaos.world import ChaosStackError, World
@@ -19,7 +19,6 @@ from tools.bench.soak.result import Reading, SoakResult, series_of
 from tools.bench.soak.windows import WindowedLedger
 
 _CHANGES: Final[tuple[Action, ...]] = (Apply(), Revoke(), ReplaceCertificate(), Scale())
-_CLIENTS_END_S: Final = 120.0
 
 Say = Callable[[str], None]
 
@@ -85,20 +84,15 @@ class _Soak:
 async def run_soak(plan: SoakPlan, world: World, *, say: Say, stop: asyncio.Event) -> SoakResult:
     """Run a plan until its time is over, or `stop` is set, and return what was found."""
     soak = _Soak(plan=plan, world=world, say=say)
-    began_s, over = time.monotonic(), asyncio.Event()
-    async with asyncio.TaskGroup() as tasks:
+    began_s = time.monotonic()
+    wanted = kinds(short=plan.short_clients, long=plan.long_clients)
+    async with asyncio.TaskGroup() as tasks, clients(wanted, world.access, soak.ledger):
         beside = [tasks.create_task(soak.sample(began_s)), tasks.create_task(soak.change())]
-        clients = [
-            tasks.create_task(run_client(kind, world.access, soak.ledger, over))
-            for kind in kinds(short=plan.short_clients, long=plan.long_clients)
-        ]
         try:
             await _wait(stop, plan.seconds)
         finally:
             for task in beside:
                 task.cancel()
-            over.set()
-            await asyncio.wait(clients, timeout=_CLIENTS_END_S)
     return SoakResult(
         seconds=time.monotonic() - began_s,
         series=series_of(soak.readings),
