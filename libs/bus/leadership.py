@@ -1,7 +1,8 @@
 """One leader at a time, by a lease in the bucket `leaders`.
 
 A leader that cannot refresh its claim stops leading before the claim expires on the bus, by its
-own clock. Two leaders are still possible when a clock jumps, so what leaders do must be idempotent.
+own monotonic clock. Two leaders are still possible for a moment, when one is stopped between its last
+look at the claim and what it does, so what leaders do must be idempotent.
 """
 
 from __future__ import annotations
@@ -32,12 +33,12 @@ class Leadership:
         self._service = service
         self._holder = holder
         self._revision = 0
-        self._until = 0.0
+        self._until = float("-inf")
 
     @property
     def leads(self) -> bool:
         """Whether this process may act now."""
-        return self._clock.now() < self._until
+        return self._clock.monotonic() < self._until
 
     async def run(self) -> Never:
         """Claim and refresh; ends only by cancellation."""
@@ -55,19 +56,19 @@ class Leadership:
 
     async def release(self) -> None:
         """Let another process lead at once."""
-        led, self._until = self.leads, 0.0
+        led, self._until = self.leads, float("-inf")
         if led:
             with suppress(TransientError):
                 await self._store.delete(LEADERS_BUCKET, self._service)
 
     async def _claim(self) -> None:
-        began = self._clock.now()
+        began = self._clock.monotonic()
         written = await self._write(self._revision)
         if written is None and self._revision:
             # The claim expired, or the bus forgot it: begin anew.
             written = await self._write(0)
         self._revision = written or 0
-        self._until = began + LEADER_TTL_S - SAFETY_S if written else 0.0
+        self._until = began + LEADER_TTL_S - SAFETY_S if written else float("-inf")
 
     async def _write(self, revision: int) -> int | None:
         claim = LeaderClaim(
