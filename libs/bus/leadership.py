@@ -1,8 +1,8 @@
 """One leader at a time, by a lease in the bucket `leaders`.
 
 A leader that cannot refresh its claim stops leading before the claim expires on the bus, by its
-own monotonic clock. Two leaders are still possible for a moment, when one is stopped between its last
-look at the claim and what it does, so what leaders do must be idempotent.
+own monotonic clock. Two leaders are still possible for a moment, when one is stopped between its
+last look at the claim and what it does, so what leaders do must be idempotent.
 """
 
 from __future__ import annotations

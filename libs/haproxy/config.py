@@ -7,8 +7,8 @@ HAProxy reads both, and the map files, from one directory: file names in them ar
 third field means `python`; `listing.map` holds the answer to /v1/models.
 `tenants.map` holds `access open` or `access keys`, and for the hash of each key
 `<tenant>:<requests per minute>:<concurrent requests>:<priority>`, where 0 means no limit.
-`failing.map` holds, for each main pool whose model does not come, `<next try>:<error>`: Unix time in
-whole seconds, 0 while it is being tried, and one line.
+`failing.map` holds, for each main pool whose model does not come, `<next try>:<error>`: Unix time
+in whole seconds, 0 while it is being tried, and one line.
 """
 
 from __future__ import annotations
@@ -350,7 +350,9 @@ def _values(config: EdgeConfig) -> dict[str, str]:
         "huge_from_bytes": str(HUGE_FROM_BYTES),
         "whole_body_bytes": str(WHOLE_BODY_BYTES),
         "tls": TLS if config.encrypted else "",
-        "hold_load": hold_load(config.holds, failing_map=FAILING_MAP) if config.holds else "# No request is held.",
+        "hold_load": hold_load(config.holds, failing_map=FAILING_MAP)
+        if config.holds
+        else "# No request is held.",
         "hold_rule": HOLD_RULE if config.holds else "# No request is held.",
         "sampled_per_million": str(round(config.trace_ratio * 1_000_000)),
         "buffer_bytes": str(BUFFER_BYTES),

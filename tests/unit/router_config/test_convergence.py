@@ -181,13 +181,22 @@ def apply(observed: Observed, actions: tuple[Action, ...]) -> Observed:
                 servers[key] = replace(servers[key], admin=Admin.MAINT)
                 if servers[key].sessions == 0:
                     del servers[key]
-            case Admit(access=access):
-                observed = replace(observed, access=access, access_foreign=False)
-            case Block(blocked=blocked):
-                observed = replace(observed, blocked=blocked, blocked_foreign=False)
-            case Publish(routes=routes, listing=listing):
-                observed = replace(observed, routes=routes, listing=listing, foreign=False)
+            case _:
+                observed = apply_to_maps(observed, action)
     return replace(observed, servers=tuple(servers.values()))
+
+
+def apply_to_maps(observed: Observed, action: Action) -> Observed:
+    """Replace one of HAProxy's maps."""
+    match action:
+        case Admit(access=access):
+            return replace(observed, access=access, access_foreign=False)
+        case Block(blocked=blocked):
+            return replace(observed, blocked=blocked, blocked_foreign=False)
+        case Publish(routes=routes, listing=listing):
+            return replace(observed, routes=routes, listing=listing, foreign=False)
+        case _:
+            return observed
 
 
 def live(observed: Observed, seed: int) -> Observed:

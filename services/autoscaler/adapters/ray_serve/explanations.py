@@ -10,9 +10,9 @@ from __future__ import annotations
 import re
 from typing import Final
 
-_EXCEPTION: Final = re.compile(r"^\s*(?:\w+\.)*([A-Z]\w*)(?:\([\w.]+\))?: (.*)$", re.MULTILINE)
-_OF_SERVE: Final = ("RayTaskError", "RayActorError", "ActorDiedError")
-_OURS: Final = "ReplicaFailedError"
+from libs.errors.traces import last_exception
+
+_PLAIN: Final = ("ReplicaFailedError",)
 _TRACEBACK: Final = "Error:\n"
 _NO_ROOM: Final = re.compile(r"to be scheduled\. .*?(Resources required for each replica: .*?)\. ")
 
@@ -27,16 +27,5 @@ def explain(message: str, *, failed: bool) -> str:
         return f"no room for a replica: {no_room[1][0].lower()}{no_room[1][1:]}"
     _, marker, trace = message.partition(_TRACEBACK)
     if marker or failed:
-        return _last_exception(trace or message)
+        return last_exception(trace or message, plain=_PLAIN)
     return ""
-
-
-def _last_exception(trace: str) -> str:
-    """Return the last exception of a traceback with all lines of its own message."""
-    found = [each for each in _EXCEPTION.finditer(trace) if each[1] not in _OF_SERVE]
-    if not found:
-        lines = [line.strip() for line in trace.splitlines() if line.strip()]
-        return lines[-1] if lines else ""
-    last = found[-1]
-    text = f"{last[2]} {trace[last.end() :].strip()}".strip()
-    return text if last[1] == _OURS else f"{last[1]}: {text}"
