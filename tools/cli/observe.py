@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from collections.abc import Set as AbstractSet
 from contextlib import AsyncExitStack
 from typing import Final
 
 from libs.bus.nats_bus import NatsBus
 from libs.bus.ports import Record, Report
+from libs.contracts.failing import AutoscalerTrouble, FailingModel
 from libs.contracts.ids import ModelName
 from libs.contracts.lease import ReplicaLease
 from libs.contracts.model_spec import ModelSpec
@@ -33,8 +34,11 @@ _REPORT_WAIT_S: Final = 1.5
 """Replicas and edges report once a second."""
 
 
-async def observe(bus: NatsBus, layout: Layout) -> Observed:
-    """Read everything once; waits at most 1.5 s for the reports of replicas and edges."""
+async def observe(bus: NatsBus, layout: Layout, *, since: float) -> Observed:
+    """Read everything once; waits at most 1.5 s for the reports of replicas and edges.
+
+    What failed before `since`, in Unix seconds, is left out: another stack wrote it.
+    """
     records = await read_buckets(
         bus, (MODELS_BUCKET, REPLICAS_BUCKET, TARGETS_BUCKET, ROUTING_BUCKET)
     )
@@ -53,7 +57,20 @@ async def observe(bus: NatsBus, layout: Layout) -> Observed:
         demands=[each for each in demands if isinstance(each, DemandReport)],
         routing=next((each for each in records if isinstance(each, RoutingStatus)), None),
         processes=processes(layout),
+        failing=failing_since(records, since),
+        trouble=_trouble_since(records, since),
     )
+
+
+def failing_since(records: Iterable[Record], since: float) -> dict[ModelName, FailingModel]:
+    """Return the models that do not come; what failed before `since` another stack wrote."""
+    found = (each for each in records if isinstance(each, FailingModel))
+    return {each.model: each for each in found if each.failed_at >= since}
+
+
+def _trouble_since(records: Iterable[Record], since: float) -> AutoscalerTrouble | None:
+    found = (each for each in records if isinstance(each, AutoscalerTrouble))
+    return next((each for each in found if each.since >= since), None)
 
 
 async def read_buckets(bus: NatsBus, buckets: tuple[str, ...]) -> list[Record]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 
+from libs.contracts.failing import AutoscalerTrouble, FailingModel
 from libs.contracts.ids import ModelName, ReplicaId
 from libs.contracts.lease import FrontEnd, ReplicaLease, ReplicaState
 from libs.contracts.model_spec import AdapterSpec, ModelSpec
@@ -48,6 +49,24 @@ class AdapterStatus:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FailureStatus:
+    """Why a model has fewer replicas than it should.
+
+    Attributes:
+        failed_starts: in a row; 0 while replicas only wait to be placed.
+        failed_at: Unix time in seconds when that was last seen.
+        next_try_at: Unix time in seconds; None while it is being tried.
+        refused: requests are refused at once while no replica is ready.
+    """
+
+    error: str
+    failed_starts: int
+    failed_at: float
+    next_try_at: float | None
+    refused: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ModelStatus:
     """One model.
 
@@ -56,6 +75,7 @@ class ModelStatus:
         held: requests that wait at the edge for a first replica; None when no edge has said.
         aliases_served_by_python: aliases that a Rust front end of the model does not know, because
             they came after its start.
+        failure: why it does not come; None when nothing is known to be wrong.
     """
 
     name: str
@@ -67,6 +87,20 @@ class ModelStatus:
     held: int | None
     replicas: tuple[ReplicaStatus, ...]
     adapters: tuple[AdapterStatus, ...]
+    failure: FailureStatus | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AutoscalerStatus:
+    """Whether scaling works, as its leader last said.
+
+    Attributes:
+        trouble: why it cannot act; empty when it can.
+        since: Unix time in seconds; None when there is no trouble.
+    """
+
+    trouble: str
+    since: float | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,6 +138,7 @@ class Status:
     haproxy: HAProxyStatus
     nats_url: str
     routing: RoutingRevision
+    autoscaler: AutoscalerStatus
     models: tuple[ModelStatus, ...]
     processes: tuple[ProcessStatus, ...]
 
@@ -124,6 +159,8 @@ class Observed:
     demands: Iterable[DemandReport]
     routing: RoutingStatus | None
     processes: tuple[ProcessStatus, ...]
+    failing: Mapping[ModelName, FailingModel] = field(default_factory=dict)
+    trouble: AutoscalerTrouble | None = None
 
 
 def assemble(observed: Observed, *, api_url: str, nats_url: str) -> Status:
@@ -134,6 +171,10 @@ def assemble(observed: Observed, *, api_url: str, nats_url: str) -> Status:
         haproxy=_haproxy(observed.routing),
         nats_url=nats_url,
         routing=_routing(observed.routing),
+        autoscaler=AutoscalerStatus(
+            trouble=observed.trouble.cause if observed.trouble else "",
+            since=observed.trouble.since if observed.trouble else None,
+        ),
         models=tuple(
             _model(spec, [each for each in leases if each.model == spec.name], observed)
             for spec in sorted(observed.specs, key=lambda spec: spec.name)
@@ -175,6 +216,19 @@ def _model(spec: ModelSpec, leases: list[ReplicaLease], observed: Observed) -> M
             for lease in sorted(leases, key=lambda lease: lease.replica_id)
         ),
         adapters=tuple(_adapter(each, leases) for each in spec.adapters),
+        failure=_failure(observed.failing.get(spec.name)),
+    )
+
+
+def _failure(failing: FailingModel | None) -> FailureStatus | None:
+    if failing is None:
+        return None
+    return FailureStatus(
+        error=failing.error,
+        failed_starts=failing.failed_starts,
+        failed_at=failing.failed_at,
+        next_try_at=failing.next_try_at,
+        refused=failing.blocked,
     )
 
 

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 from rich.markup import escape
 from rich.table import Table
 
-from tools.cli.status import ModelStatus, ReplicaStatus, Status
+from tools.cli.status import FailureStatus, ModelStatus, ReplicaStatus, Status
 
 _UNKNOWN = "?"
 
 
-def tables(status: Status) -> Iterator[str | Table]:
-    """Render the status as lines and tables."""
+def tables(status: Status, *, now: float) -> Iterator[str | Table]:
+    """Render the status as lines and tables; `now` is Unix time in seconds."""
     proxy = status.haproxy
     yield f"API      {status.api_url}"
     pid, reloads = _known(proxy.pid), _known(proxy.reloads)
@@ -22,8 +23,13 @@ def tables(status: Status) -> Iterator[str | Table]:
     if status.routing.degraded:
         yield f"         [yellow]degraded: {escape(status.routing.degraded)}[/]"
     yield f"NATS     {status.nats_url}"
+    if status.autoscaler.trouble:
+        yield f"Scaling  [yellow]does not work: {escape(status.autoscaler.trouble)}[/]"
     yield _processes(status)
     yield _models(status)
+    for model in status.models:
+        if model.failure is not None:
+            yield f"[yellow]{model.name}: {_failure(model.failure, now=now)}[/]"
     yield from _served_by_python(status)
     if any(model.adapters for model in status.models):
         yield _adapters(status)
@@ -76,6 +82,16 @@ def _add_model(table: Table, model: ModelStatus) -> None:
             _UNKNOWN if usage is None else f"{usage:.0%}",
         )
         head = ("", "", "")
+
+
+def _failure(failure: FailureStatus, *, now: float) -> str:
+    """Tell what is wrong, how often it was, and what comes next."""
+    starts = f" ({failure.failed_starts} failed starts)" if failure.failed_starts else ""
+    wait_s = 0.0 if failure.next_try_at is None else failure.next_try_at - now
+    when = f"in {math.ceil(wait_s)} s" if wait_s > 0 else "now"
+    again = f"; it is tried again {when}" if failure.failed_starts else ""
+    refused = "; requests are refused meanwhile" if failure.refused else ""
+    return f"{escape(failure.error)}{starts}{again}{refused}"
 
 
 def _front_end(replica: ReplicaStatus) -> str:
