@@ -73,7 +73,8 @@ def _add_model(table: Table, model: ModelStatus) -> None:
         table.add_row(
             *head,
             each.id,
-            f"{each.state} {escape(each.reason)}".strip(),
+            # A long reason stands below the table, with what becomes of the model.
+            f"{each.state} {'' if model.failure else escape(each.reason)}".strip(),
             _front_end(each),
             each.address or "",
             each.executor,
@@ -86,7 +87,8 @@ def _add_model(table: Table, model: ModelStatus) -> None:
 
 def _failure(failure: FailureStatus, *, now: float) -> str:
     """Tell what is wrong, how often it was, and what comes next."""
-    starts = f" ({failure.failed_starts} failed starts)" if failure.failed_starts else ""
+    count = failure.failed_starts
+    starts = f" ({count} failed start{'s' if count > 1 else ''})" if count else ""
     wait_s = 0.0 if failure.next_try_at is None else failure.next_try_at - now
     when = f"in {math.ceil(wait_s)} s" if wait_s > 0 else "now"
     again = f"; it is tried again {when}" if failure.failed_starts else ""
