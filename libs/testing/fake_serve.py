@@ -65,6 +65,7 @@ class FakeServe:
     """The dashboard and Serve behind it.
 
     Attributes:
+        started: Serve runs; the first configuration starts it.
         token: what requests must carry; None lets everybody in.
         reachable: False lets every request fail as a dead process does.
         refusing: a status with which every change is refused; None takes changes.
@@ -72,6 +73,7 @@ class FakeServe:
         changes: requests that changed something or tried to.
     """
 
+    started: bool = False
     token: str | None = None
     reachable: bool = True
     refusing: int | None = None
@@ -102,7 +104,8 @@ class FakeServe:
         shown = {name: self._show(app) for name, app in self.applications.items()}
         for app in self.applications.values():
             app.go_on()
-        return {"applications": shown}
+        controller = {"actor_name": "SERVE_CONTROLLER_ACTOR"} if self.started else {}
+        return {"controller_info": controller, "applications": shown if self.started else {}}
 
     def _show(self, app: FakeApplication) -> dict[str, object]:
         deployment = {
@@ -124,6 +127,7 @@ class FakeServe:
         numbers = {str(app["name"]): _replicas(app) for app in body["applications"]}
         if any(number < 1 for number in numbers.values()):
             return httpx.Response(400, text="num_replicas: Input should be greater than 0")
+        self.started = True
         configs = {str(app["name"]): app for app in body["applications"]}
         self.applications = {
             name: self._deployed(name, config, numbers[name]) for name, config in configs.items()

@@ -36,6 +36,7 @@ from services.autoscaler.domain.applications import (
     serving_part,
 )
 from services.autoscaler.domain.decide import Decision, ScalingState, Signals, decide, is_news
+from services.autoscaler.domain.presence import Presence, is_certain, notice
 from services.autoscaler.domain.progress import NOTHING_SEEN, advance
 from services.autoscaler.domain.snapshot import Declared, Memory, Targets, hold_reason, remember
 from services.autoscaler.failure_keeper import FailureKeeper, tried_again
@@ -116,6 +117,7 @@ class Autoscaler:
         self._written: Decided = {}
         self._progress = NOTHING_SEEN
         self._failures = FailureKeeper(peers.store, peers.clock)
+        self._presence = Presence()
         self._stumbles = 0
         self._said = Report(outcome=Outcome.UNCHANGED)
         self._failed: frozenset[str] = frozenset()
@@ -194,7 +196,7 @@ class Autoscaler:
             return Report(outcome=Outcome.HELD, reason=held or "standby")
         decided: Decided = {**targets.decided, **self._written}
         decisions = self._decide(declared, targets, decided, views)
-        observed = await self._applications.observe()
+        observed = self._believed(await self._applications.observe(), declared)
         self._report_failures(observed)
         desired = self._desired(declared, decisions, observed)
         self._failures.look(views, desired, observed)
@@ -226,6 +228,20 @@ class Autoscaler:
             )
             decisions[model] = decide(signals, spec.scaling, state, now)
         return decisions
+
+    def _believed(
+        self, observed: tuple[ObservedApplication, ...] | None, declared: Declared
+    ) -> tuple[ObservedApplication, ...]:
+        """Return the applications; none of a Serve that has been missing for long enough.
+
+        Raises:
+            TransientError: Serve seems not to run, and may run all the same.
+        """
+        now = self._clock.monotonic()
+        self._presence = notice(self._presence, runs=observed is not None, now=now)
+        if not is_certain(self._presence, unreadable=declared.unreadable, now=now):
+            raise TransientError("Ray Serve seems not to run; waiting whether it comes back.")
+        return observed or ()
 
     def _desired(
         self,

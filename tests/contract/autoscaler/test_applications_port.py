@@ -36,14 +36,14 @@ async def test_a_deployed_application_is_observed_as_it_was_asked_for(
 
     assert (found.import_path, found.spec) == (wanted.import_path, wanted.spec)
     assert (found.target, found.scaled_from_outside) == (1, True)
-    assert plan([wanted], await serve.observe()) == []
+    assert plan([wanted], await found_in(serve)) == []
 
 
 async def test_an_accepted_configuration_is_seen_at_once(serve: RayServeClient) -> None:
     """The next round plans nothing, although the application is not built yet."""
     await serve.deploy(deployment(application("a", 1)))
 
-    assert plan([application("a", 1)], await serve.observe()) == []
+    assert plan([application("a", 1)], await found_in(serve)) == []
 
 
 async def test_the_number_of_replicas_follows_scale_calls(serve: RayServeClient) -> None:
@@ -53,7 +53,7 @@ async def test_the_number_of_replicas_follows_scale_calls(serve: RayServeClient)
 
     for target in (2, 0, 1):
         await serve.scale(ScaleApplication(name=A, target=target))
-        (found,) = await serve.observe()
+        (found,) = await found_in(serve)
 
         assert found.target == target
 
@@ -67,7 +67,7 @@ async def test_a_configuration_with_another_number_sets_it(serve: RayServeClient
     await serve.deploy(deployment(application("a", 2), application("b", 1)))
     await settled(serve, "b")
 
-    assert {app.name: app.target for app in await serve.observe()} == {"a": 2, "b": 1}
+    assert {app.name: app.target for app in await found_in(serve)} == {"a": 2, "b": 1}
 
 
 async def test_a_configuration_with_the_same_number_keeps_a_scaled_one(
@@ -81,7 +81,7 @@ async def test_a_configuration_with_the_same_number_keeps_a_scaled_one(
     await serve.deploy(deployment(application("a", 1), application("b", 1)))
     await settled(serve, "b")
 
-    assert {app.name: app.target for app in await serve.observe()} == {"a": 2, "b": 1}
+    assert {app.name: app.target for app in await found_in(serve)} == {"a": 2, "b": 1}
 
 
 async def test_what_is_not_in_the_configuration_is_removed(serve: RayServeClient) -> None:
@@ -138,7 +138,7 @@ async def test_a_given_up_application_leaves_when_no_replica_is_wanted(
     await serve.deploy(deployment(application("a", 1, source=BROKEN)))
     await settled(serve, "a", DEPLOY_FAILED)
 
-    (action,) = plan([application("a", 0, source=BROKEN)], await serve.observe())
+    (action,) = plan([application("a", 0, source=BROKEN)], await found_in(serve))
     assert isinstance(action, DeployApplications)
     await serve.deploy(action)
 
@@ -173,9 +173,16 @@ async def until_removed(serve: RayServeClient) -> None:
             await asyncio.sleep(0.2)
 
 
+async def found_in(serve: RayServeClient) -> tuple[ObservedApplication, ...]:
+    """Return the applications of a Serve that runs."""
+    found = await serve.observe()
+    assert found is not None
+    return found
+
+
 async def seen(serve: RayServeClient) -> dict[str, ObservedApplication]:
     """Look once."""
-    return {app.name: app for app in await serve.observe()}
+    return {app.name: app for app in await found_in(serve)}
 
 
 async def settled(serve: RayServeClient, name: str, status: str = "RUNNING") -> ObservedApplication:

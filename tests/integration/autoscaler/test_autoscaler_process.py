@@ -131,7 +131,7 @@ def test_wrong_settings_are_all_listed_and_end_with_code_2() -> None:
 
 async def targets(client: RayServeClient) -> Targets:
     """Return how many replicas Serve works towards."""
-    return {app.name: app.target for app in await client.observe()}
+    return {app.name: app.target for app in await client.observe() or ()}
 
 
 async def until_targets(client: RayServeClient, wanted: Targets, *, within_s: float) -> None:

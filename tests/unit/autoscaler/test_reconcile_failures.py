@@ -98,7 +98,7 @@ class StoppedAfterItsLook(RayServeClient):
         super().__init__(http, limits)
         self._clock = clock
 
-    async def observe(self) -> tuple[ObservedApplication, ...]:
+    async def observe(self) -> tuple[ObservedApplication, ...] | None:
         """Look, and be stopped."""
         found = await super().observe()
         self._clock.advance(60)
@@ -294,6 +294,52 @@ async def test_a_dashboard_that_is_dead_is_told_and_nothing_is_known_without_it(
     assert during == before
     assert world.starts() == again + 3
     assert await world.trouble() is None
+
+
+async def test_a_serve_that_cannot_be_asked_for_a_moment_loses_nothing(world: World) -> None:
+    """Ray's dashboard says "no Serve" while the GCS is away, and means that it does not know."""
+    await world.declare(a_model("m"))
+    await world.declare(a_model("n"))
+    await world.round()
+    world.bus.put_raw("models", "n", b"not a model")
+    world.serve.started = False
+
+    away = [await world.round(after_s=1) for _ in range(5)]
+    told = await world.trouble()
+    world.serve.started = True
+    back = await world.round(after_s=1)
+
+    assert {report.outcome for report in away} == {Outcome.HELD}
+    assert told is not None
+    assert "seems not to run" in told.cause
+    assert back.outcome is Outcome.UNCHANGED
+    assert world.serve.applications.keys() == {"m", "n"}
+
+
+async def test_a_serve_that_is_really_gone_is_started_with_everything_that_can_be_read(
+    world: World,
+) -> None:
+    """A Ray node that began anew; one unreadable declaration holds up no other model."""
+    await world.declare(a_model("m"))
+    await world.round()
+    world.bus.put_raw("models", "n", b"not a model")
+    world.serve.started = False
+    world.serve.applications.clear()
+
+    reports = [await world.round(after_s=2) for _ in range(8)]
+
+    assert Outcome.CHANGED in {report.outcome for report in reports}
+    assert world.serve.applications.keys() == {"m"}
+
+
+async def test_a_first_serve_is_not_waited_for(world: World) -> None:
+    """It never ran, so the first configuration starts it."""
+    await world.declare(a_model("m"))
+
+    report = await world.round()
+
+    assert report.outcome is Outcome.CHANGED
+    assert world.serve.started
 
 
 async def test_a_try_that_serve_refuses_is_still_due(world: World) -> None:

@@ -104,14 +104,16 @@ def test_a_real_answer_is_parsed() -> None:
 
 def test_a_cluster_without_serve_has_no_applications() -> None:
     """The answer before Serve was ever started."""
-    assert parse_details(b'{"applications": {}, "proxies": {}}') == ()
+    assert parse_details(b'{"applications": {}, "proxies": {}, "controller_info": {}}') is None
 
 
 def test_an_application_whose_arguments_are_foreign_has_no_spec() -> None:
     """It will differ from everything desired, and so be replaced."""
     body = {"status": "RUNNING", "deployed_app_config": {"import_path": "x:y", "args": {"q": 1}}}
 
-    (found,) = parse_details(json.dumps({"applications": {"m": body}}).encode())
+    (found,) = parse_details(
+        json.dumps({"controller_info": {"x": 1}, "applications": {"m": body}}).encode()
+    )
 
     assert found.spec is None
     assert found.target is None
@@ -122,7 +124,9 @@ def test_a_spec_survives_serve() -> None:
     config = json.loads(render_config([replace(APP)]))["applications"][0]
     body = {"status": "RUNNING", "deployed_app_config": config}
 
-    (found,) = parse_details(json.dumps({"applications": {"m": body}}).encode())
+    (found,) = parse_details(
+        json.dumps({"controller_info": {"x": 1}, "applications": {"m": body}}).encode()
+    )
 
     assert found.spec == SPEC
 

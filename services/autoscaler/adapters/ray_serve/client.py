@@ -56,8 +56,8 @@ class RayServeClient:
         self._http = http
         self._limits = limits
 
-    async def observe(self) -> tuple[ObservedApplication, ...]:
-        """Return the applications as they are; none when Serve does not run."""
+    async def observe(self) -> tuple[ObservedApplication, ...] | None:
+        """Return the applications as they are; None when Serve seems not to run."""
         answer = await self._call("GET", APPLICATIONS_PATH, b"", self._limits.request_timeout_s)
         return parse_details(answer)
 

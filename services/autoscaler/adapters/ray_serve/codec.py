@@ -65,8 +65,8 @@ def scale_path(application: str) -> str:
     return f"/api/v1/applications/{application}/deployments/{DEPLOYMENT}/scale"
 
 
-def parse_details(body: bytes) -> tuple[ObservedApplication, ...]:
-    """Parse the answer of `GET /api/serve/applications/`.
+def parse_details(body: bytes) -> tuple[ObservedApplication, ...] | None:
+    """Parse the answer of `GET /api/serve/applications/`; None when it knows of no controller.
 
     Raises:
         TerminalError: it is not what Serve of this version answers.
@@ -76,6 +76,8 @@ def parse_details(body: bytes) -> tuple[ObservedApplication, ...]:
     except ValidationError as exc:
         why = exc.errors()[0]
         raise TerminalError("Ray Serve answered in an unknown form.", why=str(why["msg"])) from exc
+    if not details.controller_info:
+        return None
     return tuple(_observed(name, app) for name, app in sorted(details.applications.items()))
 
 
@@ -110,6 +112,7 @@ class _Application(BaseModel):
 
 
 class _Details(BaseModel):
+    controller_info: dict[str, object] = Field(default_factory=dict)
     applications: dict[str, _Application]
 
 
