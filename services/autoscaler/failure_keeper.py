@@ -20,7 +20,6 @@ from services.autoscaler.domain.applications import (
 )
 from services.autoscaler.domain.failures import (
     Failures,
-    Now,
     Sight,
     adopt,
     begun,
@@ -29,6 +28,7 @@ from services.autoscaler.domain.failures import (
     record,
     until_next_s,
 )
+from services.autoscaler.domain.moment import Now
 from services.autoscaler.views import Views
 
 

@@ -36,6 +36,7 @@ from services.autoscaler.domain.applications import (
     serving_part,
 )
 from services.autoscaler.domain.decide import Decision, ScalingState, Signals, decide, is_news
+from services.autoscaler.domain.moment import Now
 from services.autoscaler.domain.presence import Presence, is_certain, notice
 from services.autoscaler.domain.progress import NOTHING_SEEN, advance
 from services.autoscaler.domain.snapshot import Declared, Memory, Targets, hold_reason, remember
@@ -313,10 +314,13 @@ class Autoscaler:
         if ready is None:
             return
         current = {m: t for m, t in {**decided, **self._written}.items() if m in decisions}
-        progress, reached = advance(self._progress, current, ready, now=self._clock.now())
+        progress, reached = advance(self._progress, current, ready, now=self._now())
         for one in reached:
             await self._recorder.reached(one)
         self._progress = progress
+
+    def _now(self) -> Now:
+        return Now(unix=self._clock.now(), monotonic=self._clock.monotonic())
 
     def _report_failures(self, observed: Sequence[ObservedApplication]) -> None:
         failed = {app.name: app for app in observed if app.status in FAILED_STATUSES}

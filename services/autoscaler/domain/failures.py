@@ -25,6 +25,7 @@ from typing import Final
 
 from libs.contracts.failing import RETRY_AFTER_MAX_S, FailingModel, one_line
 from libs.contracts.ids import ModelName
+from services.autoscaler.domain.moment import Now
 
 FIRST_RETRY_S: Final = 30.0
 """The first pause after Serve has given up."""
@@ -36,14 +37,6 @@ SAME_TIME_S: Final = 2.0
 """Unix times that differ by less are one: what was said of a next try then need not change."""
 
 UNKNOWN_ERROR: Final = "no reason was given; the logs of Ray Serve have more"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Now:
-    """One moment on both clocks, in seconds: Unix time for people, monotonic for durations."""
-
-    unix: float
-    monotonic: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

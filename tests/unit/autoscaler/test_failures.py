@@ -17,7 +17,6 @@ from libs.contracts.ids import ModelName
 from services.autoscaler.domain.failures import (
     FIRST_RETRY_S,
     Failure,
-    Now,
     Sight,
     adopt,
     backoff_s,
@@ -27,6 +26,7 @@ from services.autoscaler.domain.failures import (
     record,
     until_next_s,
 )
+from services.autoscaler.domain.moment import Now
 
 M = ModelName("m")
 NOW = Now(unix=1_000_000.0, monotonic=50.0)
