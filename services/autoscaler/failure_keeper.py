@@ -20,6 +20,7 @@ from services.autoscaler.domain.applications import (
 )
 from services.autoscaler.domain.failures import (
     Failures,
+    Known,
     Sight,
     adopt,
     begun,
@@ -39,7 +40,7 @@ class FailureKeeper:
         """Start with nothing known: the first look takes over what the bus knows."""
         self._store = store
         self._clock = clock
-        self._known: Failures | None = None
+        self._known: Known | None = None
         self._trouble: AutoscalerTrouble | None = None
 
     def stand_by(self) -> None:
@@ -55,7 +56,9 @@ class FailureKeeper:
     ) -> None:
         """Take in how every model stands."""
         now = self._now()
-        before = adopt(views.failing().values(), now) if self._known is None else self._known
+        before = self._known
+        if before is None:
+            before = Known(failures=adopt(views.failing().values(), now))
         present = {app.name: app for app in observed}
         leases = views.leases()
         sights = {app.name: _sight(app, present.get(app.name), leases) for app in desired}
@@ -63,15 +66,17 @@ class FailureKeeper:
 
     def due(self) -> frozenset[ModelName]:
         """Return the models that are to be tried again now."""
-        return due(self._known or {}, self._now())
+        return due(self._failures(), self._now())
 
     def begun(self, models: frozenset[ModelName]) -> None:
         """Note that Serve tries these again."""
-        self._known = begun(self._known or {}, models)
+        if self._known is not None:
+            failures = begun(self._known.failures, models)
+            self._known = replace(self._known, failures=failures)
 
     def until_next_s(self) -> float | None:
         """Return the seconds until a model is due; None when none is."""
-        return until_next_s(self._known or {}, self._now())
+        return until_next_s(self._failures(), self._now())
 
     async def tell(self, views: Views) -> None:
         """Bring the bus to what is known; writes nothing that is there already.
@@ -80,7 +85,7 @@ class FailureKeeper:
             PeerUnreachableError: the bus is away.
         """
         said = views.failing()
-        wanted = {model: record(model, failure) for model, failure in (self._known or {}).items()}
+        wanted = {model: record(model, failure) for model, failure in self._failures().items()}
         for model, failing in wanted.items():
             if said.get(model) != failing:
                 await self._store.put(TARGETS_BUCKET, failing_key(model), failing)
@@ -104,6 +109,9 @@ class FailureKeeper:
         self._trouble = AutoscalerTrouble(cause=line, since=since)
         if said != self._trouble:
             await self._store.put(TARGETS_BUCKET, TROUBLE_KEY, self._trouble)
+
+    def _failures(self) -> Failures:
+        return self._known.failures if self._known else {}
 
     def _now(self) -> Now:
         return Now(unix=self._clock.now(), monotonic=self._clock.monotonic())

@@ -85,10 +85,32 @@ class Failure:
 Failures = Mapping[ModelName, Failure]
 
 
-def look(before: Failures, sights: Mapping[ModelName, Sight], now: Now) -> dict[ModelName, Failure]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Known:
+    """What is known of all models.
+
+    Attributes:
+        over: incarnations whose failed start says nothing any more, for as long as they are seen:
+            their model has come since, or has another spec.
+    """
+
+    failures: Failures = field(default_factory=dict)
+    over: frozenset[str] = frozenset()
+
+
+def look(before: Known, sights: Mapping[ModelName, Sight], now: Now) -> Known:
     """Return what is known after a look at every model that is declared."""
-    after = {model: _seen(before.get(model), sight, now) for model, sight in sights.items()}
-    return {model: failure for model, failure in after.items() if failure is not None}
+    failures: dict[ModelName, Failure] = {}
+    over: set[str] = set()
+    for model, sight in sights.items():
+        failed = {k: v for k, v in sight.failed.items() if k not in before.over}
+        failure = _seen(before.failures.get(model), replace(sight, failed=failed), now)
+        if failure is not None:
+            failures[model] = failure
+            over.update(sight.failed.keys() - failed.keys())
+        else:
+            over.update(sight.failed)
+    return Known(failures=failures, over=frozenset(over))
 
 
 def due(failures: Failures, now: Now) -> frozenset[ModelName]:

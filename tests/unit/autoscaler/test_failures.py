@@ -17,6 +17,7 @@ from libs.contracts.ids import ModelName
 from services.autoscaler.domain.failures import (
     FIRST_RETRY_S,
     Failure,
+    Known,
     Sight,
     adopt,
     backoff_s,
@@ -53,7 +54,8 @@ def later(now: Now, seconds: float) -> Now:
 
 def seen(before: Failure | None, sight: Sight, now: Now = NOW) -> Failure | None:
     """Look at one model."""
-    return look({M: before} if before else {}, {M: sight}, now).get(M)
+    known = Known(failures={M: before} if before else {})
+    return look(known, {M: sight}, now).failures.get(M)
 
 
 def given_up() -> Failure:
@@ -180,6 +182,26 @@ def test_a_model_with_some_replicas_tells_its_error_and_is_served() -> None:
     assert come is None
 
 
+@pytest.mark.parametrize(
+    "end",
+    [replace(STARTING, is_current=False), replace(STARTING, target=2, ready=frozenset({"r9.cc"}))],
+    ids=["another spec", "a replica came"],
+)
+def test_a_failed_start_of_before_says_nothing_of_what_comes(end: Sight) -> None:
+    """Its lease is still there for some seconds."""
+    failed = replace(STARTING, target=2, failed=FAILED)
+    known = look(Known(), {M: failed}, NOW)
+    ended = look(known, {M: replace(end, failed=FAILED)}, NOW)
+    after = look(ended, {M: failed}, NOW)
+    news = look(after, {M: replace(failed, failed=FAILED | {"r2.bb": "again"})}, NOW)
+    gone = look(news, {M: STARTING}, NOW)
+
+    assert known.failures.keys() == {M}
+    assert ended.failures == after.failures == {}
+    assert (news.failures[M].failed_starts, news.failures[M].error) == (1, "again")
+    assert gone.over == frozenset()
+
+
 def test_a_failed_update_is_tried_again_while_the_old_replicas_serve() -> None:
     """Serve stops such an update for good."""
     failure = seen(None, replace(GIVEN_UP, ready=frozenset({"old.aa"})))
@@ -236,9 +258,9 @@ def test_another_autoscaler_goes_on_where_the_last_one_ended() -> None:
 
 def test_one_model_says_nothing_about_another() -> None:
     """Each is tried at its own time."""
-    failures = look({}, {M: GIVEN_UP, ModelName("n"): STARTING}, NOW)
+    known = look(Known(), {M: GIVEN_UP, ModelName("n"): STARTING}, NOW)
 
-    assert failures.keys() == {M}
+    assert known.failures.keys() == {M}
 
 
 @given(histories, sights)
