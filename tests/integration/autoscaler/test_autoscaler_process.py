@@ -122,6 +122,7 @@ async def test_a_controller_that_stops_and_dies_is_told_and_loses_nothing(
         return await trouble(bus) is None
 
     await eventually(over, what="the trouble's end")
+    assert told is not None
     assert "ray_serve" in told.cause
     assert all(count is None or count >= 2 for found in seen for count in found.values())
 
