@@ -1,8 +1,7 @@
 """One leader at a time, by a lease in the bucket `leaders`.
 
 A leader that cannot refresh its claim stops leading before the claim expires on the bus, by its
-own monotonic clock. Two leaders are still possible for a moment, when one is stopped between its
-last look at the claim and what it does, so what leaders do must be idempotent.
+own clock. Two leaders are still possible when a clock jumps, so what leaders do must be idempotent.
 """
 
 from __future__ import annotations
@@ -33,7 +32,7 @@ class Leadership:
         self._service = service
         self._holder = holder
         self._revision = 0
-        self._until = float("-inf")
+        self._until = 0.0
 
     @property
     def leads(self) -> bool:
@@ -56,7 +55,7 @@ class Leadership:
 
     async def release(self) -> None:
         """Let another process lead at once."""
-        led, self._until = self.leads, float("-inf")
+        led, self._until = self.leads, 0.0
         if led:
             with suppress(TransientError):
                 await self._store.delete(LEADERS_BUCKET, self._service)
@@ -68,7 +67,7 @@ class Leadership:
             # The claim expired, or the bus forgot it: begin anew.
             written = await self._write(0)
         self._revision = written or 0
-        self._until = began + LEADER_TTL_S - SAFETY_S if written else float("-inf")
+        self._until = began + LEADER_TTL_S - SAFETY_S if written else 0.0
 
     async def _write(self, revision: int) -> int | None:
         claim = LeaderClaim(
