@@ -100,8 +100,8 @@ class PartJson(TypedDict):
     pid: int
 
 
-class AutoscalerJson(TypedDict):
-    """`autoscaler` of the status."""
+class ScalingJson(TypedDict):
+    """`scaling` of the status."""
 
     trouble: str
     since: float | None
@@ -114,8 +114,8 @@ class StatusJson(TypedDict):
     haproxy: HAProxyJson
     nats_url: str
     routing: RoutingJson
-    autoscaler: AutoscalerJson
     models: list[ModelJson]
+    scaling: ScalingJson
     processes: list[PartJson]
 
 

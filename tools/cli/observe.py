@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection
 from collections.abc import Set as AbstractSet
 from contextlib import AsyncExitStack
 from typing import Final
 
 from libs.bus.nats_bus import NatsBus
 from libs.bus.ports import Record, Report
-from libs.contracts.failing import AutoscalerTrouble, FailingModel
 from libs.contracts.ids import ModelName
 from libs.contracts.lease import ReplicaLease
 from libs.contracts.model_spec import ModelSpec
@@ -26,6 +25,7 @@ from libs.contracts.subjects import (
 )
 from libs.contracts.targets import DecidedTarget, ManualTarget
 from libs.errors import PeerUnreachableError
+from tools.cli.failures import failing_since, trouble_since
 from tools.cli.stack.layout import Layout
 from tools.cli.stack.supervisor import Supervisor
 from tools.cli.status import Observed, ProcessStatus
@@ -55,22 +55,11 @@ async def observe(bus: NatsBus, layout: Layout, *, since: float) -> Observed:
         decided={each.model: each for each in records if isinstance(each, DecidedTarget)},
         loads={each.replica_id: each for each in loads if isinstance(each, LoadReport)},
         demands=[each for each in demands if isinstance(each, DemandReport)],
+        failing=failing_since(records, since),
+        trouble=trouble_since(records, since),
         routing=next((each for each in records if isinstance(each, RoutingStatus)), None),
         processes=processes(layout),
-        failing=failing_since(records, since),
-        trouble=_trouble_since(records, since),
     )
-
-
-def failing_since(records: Iterable[Record], since: float) -> dict[ModelName, FailingModel]:
-    """Return the models that do not come; what failed before `since` another stack wrote."""
-    found = (each for each in records if isinstance(each, FailingModel))
-    return {each.model: each for each in found if each.failed_at >= since}
-
-
-def _trouble_since(records: Iterable[Record], since: float) -> AutoscalerTrouble | None:
-    found = (each for each in records if isinstance(each, AutoscalerTrouble))
-    return next((each for each in found if each.since >= since), None)
 
 
 async def read_buckets(bus: NatsBus, buckets: tuple[str, ...]) -> list[Record]:

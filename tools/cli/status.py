@@ -11,6 +11,7 @@ from libs.contracts.lease import FrontEnd, ReplicaLease, ReplicaState
 from libs.contracts.model_spec import AdapterSpec, ModelSpec
 from libs.contracts.reports import DemandReport, LoadReport, RoutingStatus
 from libs.contracts.targets import DecidedTarget, ManualTarget
+from tools.cli.failures import FailureStatus, ScalingStatus, failure_status, scaling_status
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,24 +50,6 @@ class AdapterStatus:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FailureStatus:
-    """Why a model has fewer replicas than it should.
-
-    Attributes:
-        failed_starts: in a row; 0 while replicas only wait to be placed.
-        failed_at: Unix time in seconds when that was last seen.
-        next_try_at: Unix time in seconds; None while it is being tried.
-        refused: requests are refused at once while no replica is ready.
-    """
-
-    error: str
-    failed_starts: int
-    failed_at: float
-    next_try_at: float | None
-    refused: bool
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class ModelStatus:
     """One model.
 
@@ -88,19 +71,6 @@ class ModelStatus:
     replicas: tuple[ReplicaStatus, ...]
     adapters: tuple[AdapterStatus, ...]
     failure: FailureStatus | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AutoscalerStatus:
-    """Whether scaling works, as its leader last said.
-
-    Attributes:
-        trouble: why it cannot act; empty when it can.
-        since: Unix time in seconds; None when there is no trouble.
-    """
-
-    trouble: str
-    since: float | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,8 +108,8 @@ class Status:
     haproxy: HAProxyStatus
     nats_url: str
     routing: RoutingRevision
-    autoscaler: AutoscalerStatus
     models: tuple[ModelStatus, ...]
+    scaling: ScalingStatus
     processes: tuple[ProcessStatus, ...]
 
     def to_json(self) -> dict[str, object]:
@@ -157,10 +127,10 @@ class Observed:
     decided: Mapping[ModelName, DecidedTarget]
     loads: Mapping[ReplicaId, LoadReport]
     demands: Iterable[DemandReport]
-    routing: RoutingStatus | None
-    processes: tuple[ProcessStatus, ...]
     failing: Mapping[ModelName, FailingModel] = field(default_factory=dict)
     trouble: AutoscalerTrouble | None = None
+    routing: RoutingStatus | None
+    processes: tuple[ProcessStatus, ...]
 
 
 def assemble(observed: Observed, *, api_url: str, nats_url: str) -> Status:
@@ -171,14 +141,11 @@ def assemble(observed: Observed, *, api_url: str, nats_url: str) -> Status:
         haproxy=_haproxy(observed.routing),
         nats_url=nats_url,
         routing=_routing(observed.routing),
-        autoscaler=AutoscalerStatus(
-            trouble=observed.trouble.cause if observed.trouble else "",
-            since=observed.trouble.since if observed.trouble else None,
-        ),
         models=tuple(
             _model(spec, [each for each in leases if each.model == spec.name], observed)
             for spec in sorted(observed.specs, key=lambda spec: spec.name)
         ),
+        scaling=scaling_status(observed.trouble),
         processes=observed.processes,
     )
 
@@ -216,19 +183,7 @@ def _model(spec: ModelSpec, leases: list[ReplicaLease], observed: Observed) -> M
             for lease in sorted(leases, key=lambda lease: lease.replica_id)
         ),
         adapters=tuple(_adapter(each, leases) for each in spec.adapters),
-        failure=_failure(observed.failing.get(spec.name)),
-    )
-
-
-def _failure(failing: FailingModel | None) -> FailureStatus | None:
-    if failing is None:
-        return None
-    return FailureStatus(
-        error=failing.error,
-        failed_starts=failing.failed_starts,
-        failed_at=failing.failed_at,
-        next_try_at=failing.next_try_at,
-        refused=failing.blocked,
+        failure=failure_status(observed.failing.get(spec.name)),
     )
 
 

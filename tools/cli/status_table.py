@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 
 from rich.markup import escape
 from rich.table import Table
 
-from tools.cli.status import FailureStatus, ModelStatus, ReplicaStatus, Status
+from tools.cli.failures import failure_line
+from tools.cli.status import ModelStatus, ReplicaStatus, Status
 
 _UNKNOWN = "?"
 
@@ -23,13 +23,13 @@ def tables(status: Status, *, now: float) -> Iterator[str | Table]:
     if status.routing.degraded:
         yield f"         [yellow]degraded: {escape(status.routing.degraded)}[/]"
     yield f"NATS     {status.nats_url}"
-    if status.autoscaler.trouble:
-        yield f"Scaling  [yellow]does not work: {escape(status.autoscaler.trouble)}[/]"
+    if status.scaling.trouble:
+        yield f"Scaling  [yellow]does not work: {escape(status.scaling.trouble)}[/]"
     yield _processes(status)
     yield _models(status)
     for model in status.models:
         if model.failure is not None:
-            yield f"[yellow]{model.name}: {_failure(model.failure, now=now)}[/]"
+            yield failure_line(model.name, model.failure, now=now)
     yield from _served_by_python(status)
     if any(model.adapters for model in status.models):
         yield _adapters(status)
@@ -83,17 +83,6 @@ def _add_model(table: Table, model: ModelStatus) -> None:
             _UNKNOWN if usage is None else f"{usage:.0%}",
         )
         head = ("", "", "")
-
-
-def _failure(failure: FailureStatus, *, now: float) -> str:
-    """Tell what is wrong, how often it was, and what comes next."""
-    count = failure.failed_starts
-    starts = f" ({count} failed start{'s' if count > 1 else ''})" if count else ""
-    wait_s = 0.0 if failure.next_try_at is None else failure.next_try_at - now
-    when = f"in {math.ceil(wait_s)} s" if wait_s > 0 else "now"
-    again = f"; it is tried again {when}" if failure.failed_starts else ""
-    refused = "; requests are refused meanwhile" if failure.refused else ""
-    return f"{escape(failure.error)}{starts}{again}{refused}"
 
 
 def _front_end(replica: ReplicaStatus) -> str:

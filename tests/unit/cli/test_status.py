@@ -8,14 +8,12 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
-from libs.contracts.failing import AutoscalerTrouble, FailingModel
 from libs.contracts.ids import EdgeId
 from libs.contracts.lease import AdapterTrouble, FrontEnd, ReplicaLease, ReplicaState
 from libs.contracts.model_spec import AdapterSpec, EngineSpec, ModelSpec
 from libs.contracts.reports import DemandReport
 from libs.contracts.targets import DecidedTarget, ScaleReason
-from libs.testing.records import a_demand_report, a_failing_model, a_lease, a_model
-from tools.cli.observe import failing_since
+from libs.testing.records import a_demand_report, a_lease, a_model
 from tools.cli.status import AdapterStatus, ModelStatus, Observed, Status, assemble
 from tools.cli.status_table import tables
 
@@ -24,12 +22,7 @@ UNKNOWN = replace(a_demand_report(), edge_id=EdgeId("other"), held=None)
 
 
 def the_status(
-    *,
-    spec: ModelSpec,
-    leases: Sequence[ReplicaLease],
-    demands: Sequence[DemandReport] = (),
-    failing: FailingModel | None = None,
-    trouble: AutoscalerTrouble | None = None,
+    *, spec: ModelSpec, leases: Sequence[ReplicaLease], demands: Sequence[DemandReport] = ()
 ) -> Status:
     """Return the status of a stack with one model, whose target is no replica."""
     decided = DecidedTarget(model=spec.name, replicas=0, reason=ScaleReason.MINIMUM, decided_at=0.0)
@@ -42,8 +35,6 @@ def the_status(
         demands=demands,
         routing=None,
         processes=(),
-        failing={spec.name: failing} if failing else {},
-        trouble=trouble,
     )
     return assemble(observed, api_url="http://a", nats_url="nats://b")
 
@@ -129,63 +120,3 @@ def test_reasons_are_shown_as_they_are() -> None:
 
     assert "failed no [/tmp/x]" in printed.get()
     assert "python (not [installed])" in printed.get()
-
-
-FAILING = replace(a_failing_model(error="no such [file]"), next_try_at=130.0)
-
-
-@pytest.mark.parametrize(
-    ("failing", "line"),
-    [
-        (
-            FAILING,
-            (
-                "m: no such [file] (3 failed starts); it is tried again in 30 s;"
-                " requests are refused meanwhile"
-            ),
-        ),
-        (
-            replace(FAILING, next_try_at=None),
-            (
-                "m: no such [file] (3 failed starts); it is tried again now;"
-                " requests are refused meanwhile"
-            ),
-        ),
-        (replace(FAILING, failed_starts=0, blocked=False), "m: no such [file]"),
-    ],
-)
-def test_a_model_that_does_not_come_says_why_and_when_it_is_tried_again(
-    failing: FailingModel, line: str
-) -> None:
-    """In the table and for programs."""
-    status = the_status(spec=SPEC, leases=[], failing=failing)
-
-    assert line in text_of(status, now=100.5)
-    (model,) = status.models
-    assert model.failure is not None
-    assert (model.failure.error, model.failure.refused) == (failing.error, failing.blocked)
-
-
-def test_an_autoscaler_that_cannot_act_says_why() -> None:
-    """A target that is not followed has a reason."""
-    trouble = AutoscalerTrouble(cause="the dashboard is away", since=50.0)
-    status = the_status(spec=SPEC, leases=[], trouble=trouble)
-
-    assert "Scaling  does not work: the dashboard is away" in text_of(status, now=60.0)
-    assert status.to_json()["autoscaler"] == {"trouble": trouble.cause, "since": 50.0}
-
-
-def test_what_another_stack_knew_is_not_told() -> None:
-    """The bus outlives a stack, and nothing of it has failed yet."""
-    old, new = a_failing_model("m"), replace(a_failing_model("n"), failed_at=20.0)
-
-    assert failing_since([old, new, SPEC], 10.0) == {"n": new}
-
-
-def text_of(status: Status, *, now: float) -> str:
-    """Return what a person sees."""
-    console = Console(width=200)
-    with console.capture() as captured:
-        for part in tables(status, now=now):
-            console.print(part)
-    return captured.get()

@@ -18,8 +18,8 @@ from libs.contracts.model_spec import ModelSpec
 from libs.contracts.subjects import REPLICAS_BUCKET, TARGETS_BUCKET
 from libs.errors import ControlPlaneError, UsageError
 from tools.cli.console import Say
+from tools.cli.failures import failing_since
 from tools.cli.logs import tail
-from tools.cli.observe import failing_since
 from tools.cli.stack.layout import Layout
 from tools.cli.stack.supervisor import ProgramState, Supervisor
 from tools.cli.stack.trust import Trust
