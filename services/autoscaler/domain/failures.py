@@ -66,6 +66,8 @@ class Failure:
 
     Attributes:
         retries: how often it was tried again after Serve had given up.
+        gave_up: Serve starts no replica of it, as of the last look. Every change of Serve's
+            configuration hides that for a moment, and the pause goes on meanwhile.
         next_try: monotonic time in seconds; None while it is being tried.
         counted: incarnations in `failed_starts` that may be seen again.
         ready: incarnations that were ready at the last look: only another one is news.
@@ -75,6 +77,7 @@ class Failure:
     failed_starts: int
     failed_at: float
     blocked: bool = False
+    gave_up: bool = False
     retries: int = 0
     next_try: float | None = None
     next_try_at: float | None = None
@@ -115,11 +118,8 @@ def look(before: Known, sights: Mapping[ModelName, Sight], now: Now) -> Known:
 
 def due(failures: Failures, now: Now) -> frozenset[ModelName]:
     """Return the models that are to be tried again now."""
-    return frozenset(
-        model
-        for model, failure in failures.items()
-        if failure.next_try is not None and failure.next_try <= now.monotonic
-    )
+    times = _next_tries(failures)
+    return frozenset(model for model, at in times.items() if at <= now.monotonic)
 
 
 def begun(failures: Failures, models: Iterable[ModelName]) -> dict[ModelName, Failure]:
@@ -135,8 +135,16 @@ def begun(failures: Failures, models: Iterable[ModelName]) -> dict[ModelName, Fa
 
 def until_next_s(failures: Failures, now: Now) -> float | None:
     """Return the seconds until the next model is due; None when none is."""
-    times = [each.next_try for each in failures.values() if each.next_try is not None]
+    times = _next_tries(failures).values()
     return max(0.0, min(times) - now.monotonic) if times else None
+
+
+def _next_tries(failures: Failures) -> dict[ModelName, float]:
+    return {
+        model: failure.next_try
+        for model, failure in failures.items()
+        if failure.gave_up and failure.next_try is not None
+    }
 
 
 def backoff_s(retries: int) -> float:
@@ -184,13 +192,11 @@ def _seen(before: Failure | None, sight: Sight, now: Now) -> Failure | None:
     if not (news or sight.gave_up or sight.said or (before and before.failed_starts)):
         return None
     failure = _noted(before, sight, news, now)
-    if not sight.gave_up:
-        failure = replace(failure, next_try=None, next_try_at=None)
-    else:
-        pause_s = backoff_s(failure.retries)
-        next_try = now.monotonic + pause_s if failure.next_try is None else failure.next_try
-        failure = _waiting(failure, next_try, now)
-    return replace(failure, blocked=_is_blocked(failure, sight))
+    if failure.next_try is not None:
+        failure = _waiting(failure, failure.next_try, now)
+    elif sight.gave_up:
+        failure = _waiting(failure, now.monotonic + backoff_s(failure.retries), now)
+    return replace(failure, blocked=_is_blocked(failure, sight), gave_up=sight.gave_up)
 
 
 def _came(before: Failure | None, sight: Sight, news: Mapping[str, str]) -> bool:
@@ -227,4 +233,5 @@ def _waiting(failure: Failure, next_try: float, now: Now) -> Failure:
 def _is_blocked(failure: Failure, sight: Sight) -> bool:
     if sight.ready:
         return False
-    return sight.gave_up or failure.retries > 0 or failure.failed_starts >= BLOCKED_AFTER
+    was_given_up = failure.next_try is not None or failure.retries > 0
+    return was_given_up or failure.failed_starts >= BLOCKED_AFTER

@@ -135,6 +135,20 @@ def test_a_model_that_is_tried_again_stays_blocked_until_it_comes() -> None:
     assert come is None
 
 
+def test_a_pause_goes_on_while_serve_takes_in_another_configuration() -> None:
+    """Serve then shows every application as being deployed, for one round of its own."""
+    failure = given_up()
+    hidden = seen(failure, STARTING, later(NOW, 10))
+    again = seen(hidden, GIVEN_UP, later(NOW, 11))
+
+    assert hidden is not None
+    assert not due({M: hidden}, later(NOW, 100))
+    assert until_next_s({M: hidden}, later(NOW, 100)) is None
+    assert again is not None
+    assert again.next_try == failure.next_try
+    assert record(M, hidden) == record(M, again) == record(M, failure)
+
+
 def test_the_pause_grows_from_try_to_try() -> None:
     """It doubles."""
     failure, now, pauses = given_up(), NOW, []
