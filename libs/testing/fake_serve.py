@@ -6,7 +6,8 @@ configuration before, so that one which scale calls set since then may stay. Sca
 number from 0 and are refused where the application does not exist or does not allow them.
 
 An application whose spec has the source `BROKEN` fails: a look finds it starting, the next ones
-find it given up, until something of its configuration changes.
+find it given up, until something of its configuration changes. Every configuration makes every
+application look as if it were being deployed, for one look.
 """
 
 from __future__ import annotations
@@ -36,13 +37,19 @@ services.replica.serve_app.ReplicaFailedError: no such file
 
 @dataclass(slots=True)
 class FakeApplication:
-    """One application; `starts` counts how often its replicas were started anew."""
+    """One application.
+
+    Attributes:
+        starts: how often its replicas were started anew.
+        taken_in: Serve has just got a configuration.
+    """
 
     config: dict[str, object]
     target: int
     starts: int = 1
     status: str = RUNNING
     message: str = ""
+    taken_in: bool = False
 
     def is_broken(self) -> bool:
         """Tell whether its replicas cannot start."""
@@ -55,6 +62,7 @@ class FakeApplication:
 
     def go_on(self) -> None:
         """Do what happens between two looks."""
+        self.taken_in = False
         if self.status == DEPLOYING and self.target:
             self.status, self.message = DEPLOY_FAILED, _FAILED
             self.starts += _STARTS
@@ -116,7 +124,7 @@ class FakeServe:
         }
         deployments = {"replica": deployment}
         return {
-            "status": "DEPLOYING" if self.building else app.status,
+            "status": DEPLOYING if self.building or app.taken_in else app.status,
             "message": "",
             "external_scaler_enabled": app.config["external_scaler_enabled"],
             "deployed_app_config": app.config,
@@ -132,6 +140,8 @@ class FakeServe:
         self.applications = {
             name: self._deployed(name, config, numbers[name]) for name, config in configs.items()
         }
+        for app in self.applications.values():
+            app.taken_in = True
         return httpx.Response(200)
 
     def _deployed(self, name: str, config: dict[str, object], target: int) -> FakeApplication:

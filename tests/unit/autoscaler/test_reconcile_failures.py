@@ -163,6 +163,31 @@ async def test_the_other_models_go_on_meanwhile(world: World) -> None:
     assert await world.failing("n") is None
 
 
+async def test_two_models_that_fail_are_each_tried_at_their_own_time(world: World) -> None:
+    """One's try makes the other look as if it were being deployed, for a moment."""
+    await world.give_up()
+    await world.round(after_s=20)
+    await world.declare(replace(a_model("n"), source=BROKEN))
+    for _ in range(3):
+        await world.round()
+    first = (world.starts("m"), world.starts("n"))
+    told = []
+    for _ in range(4):
+        await world.round(after_s=5)
+        await world.round()
+        told.append(await world.failing("n"))
+    early = (world.starts("m"), world.starts("n"))
+    await world.round(after_s=10)
+    await world.round()
+    await world.round()
+
+    assert first == (4, 4)
+    assert early == (7, 4)
+    assert {failing.blocked for failing in told if failing} == {True}
+    assert {failing.next_try_at for failing in told if failing} == {told[0] and told[0].next_try_at}
+    assert (world.starts("m"), world.starts("n")) == (7, 7)
+
+
 async def test_a_changed_declaration_is_tried_at_once(world: World) -> None:
     """And nothing that was known of the old one is told of it."""
     await world.give_up()
