@@ -78,7 +78,12 @@ class RayServeClient:
             )
         except httpx.TransportError as exc:
             why = str(exc) or type(exc).__name__
-            raise PeerUnreachableError(peer="ray_serve", path=path, why=why) from exc
+            raise PeerUnreachableError(
+                "Ray's dashboard, or Ray Serve behind it, does not answer.",
+                peer="ray_serve",
+                path=path,
+                why=why,
+            ) from exc
         _check(answer)
         return answer.content
 
