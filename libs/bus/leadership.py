@@ -37,7 +37,7 @@ class Leadership:
     @property
     def leads(self) -> bool:
         """Whether this process may act now."""
-        return self._clock.now() < self._until
+        return self._clock.monotonic() < self._until
 
     async def run(self) -> Never:
         """Claim and refresh; ends only by cancellation."""
@@ -61,7 +61,7 @@ class Leadership:
                 await self._store.delete(LEADERS_BUCKET, self._service)
 
     async def _claim(self) -> None:
-        began = self._clock.now()
+        began = self._clock.monotonic()
         written = await self._write(self._revision)
         if written is None and self._revision:
             # The claim expired, or the bus forgot it: begin anew.

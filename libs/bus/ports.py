@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from libs.contracts.events import Fact
+from libs.contracts.failing import AutoscalerTrouble, FailingModel
 from libs.contracts.leader import LeaderClaim
 from libs.contracts.lease import ReplicaLease
 from libs.contracts.model_spec import ModelSpec
@@ -26,6 +27,8 @@ Record = (
     | OpenToAll
     | ManualTarget
     | DecidedTarget
+    | FailingModel
+    | AutoscalerTrouble
     | RoutingStatus
     | LeaderClaim
 )

@@ -6,6 +6,7 @@
 | model    | KV `models`       | `<model>`                |
 | tenant   | KV `tenants`      | `<tenant>`, `access.open` |
 | target   | KV `targets`      | `manual.<model>`, `decided.<model>` |
+| failure  | KV `targets`      | `failing.<model>`, `trouble` |
 | leader   | KV `leaders`      | `<service>`              |
 | routing  | KV `routing`      | `<edge_id>`              |
 | load     | `load.<model>.<replica_id>`  | core, not stored |
@@ -26,6 +27,9 @@ TENANTS_BUCKET: Final = "tenants"
 TARGETS_BUCKET: Final = "targets"
 LEADERS_BUCKET: Final = "leaders"
 ROUTING_BUCKET: Final = "routing"
+
+TROUBLE_KEY: Final = "trouble"
+"""The key in the `targets` bucket under which the autoscaler says why it cannot act."""
 
 FACTS_STREAM: Final = "FACTS"
 FACTS_SUBJECTS: Final = "fact.>"
@@ -56,6 +60,11 @@ def manual_target_key(model: ModelName) -> str:
 def decided_target_key(model: ModelName) -> str:
     """Build the key under which the autoscaler writes its target and reason."""
     return f"decided.{model}"
+
+
+def failing_key(model: ModelName) -> str:
+    """Build the key under which the autoscaler says why a model does not come."""
+    return f"failing.{model}"
 
 
 def load_subject(model: ModelName, replica: ReplicaId) -> str:

@@ -7,6 +7,8 @@ HAProxy reads both, and the map files, from one directory: file names in them ar
 third field means `python`; `listing.map` holds the answer to /v1/models.
 `tenants.map` holds `access open` or `access keys`, and for the hash of each key
 `<tenant>:<requests per minute>:<concurrent requests>:<priority>`, where 0 means no limit.
+`failing.map` holds, for each main pool whose model does not come, `<next try>:<error>`: Unix time
+in whole seconds, 0 while it is being tried, and one line.
 """
 
 from __future__ import annotations
@@ -68,11 +70,18 @@ MODELS_MAP: Final = "models.map"
 LISTING_MAP: Final = "listing.map"
 LISTING_KEY: Final = "models"
 TENANTS_MAP: Final = "tenants.map"
+FAILING_MAP: Final = "failing.map"
 ACCESS_KEY: Final = "access"
 ACCESS_OPEN: Final = "open"
 ACCESS_KEYS_ONLY: Final = "keys"
 TENANTS_TRACKED_MAX: Final = 4096
 """Tenants whose requests are counted at once, with room for those that left a minute ago."""
+
+RETRY_AFTER_BEING_TRIED_S: Final = 10
+"""When to ask again for a model that is being tried again; nobody knows how long that takes."""
+
+RETRY_AFTER_MAX_S: Final = 600
+"""The longest pause that a client is asked for, whatever the map says."""
 
 CERTIFICATE_FILE: Final = "certificate.pem"
 BASE_FILE: Final = "base.cfg"
@@ -292,6 +301,11 @@ def route_value(*, pool: str, model: str, front_ends: FrontEnds) -> str:
     return f"{pool}:{model}:{front_ends}"
 
 
+def failing_value(*, next_try_at: int, error: str) -> str:
+    """Render what `failing.map` holds for a pool."""
+    return f"{next_try_at}:{error}"
+
+
 def render_map(entries: tuple[tuple[str, str], ...]) -> str:
     """Render a map file."""
     return "".join(f"{key} {value}\n" for key, value in entries)
@@ -336,7 +350,9 @@ def _values(config: EdgeConfig) -> dict[str, str]:
         "huge_from_bytes": str(HUGE_FROM_BYTES),
         "whole_body_bytes": str(WHOLE_BODY_BYTES),
         "tls": TLS if config.encrypted else "",
-        "hold_load": hold_load(config.holds) if config.holds else "# No request is held.",
+        "hold_load": hold_load(config.holds, failing_map=FAILING_MAP)
+        if config.holds
+        else "# No request is held.",
         "hold_rule": HOLD_RULE if config.holds else "# No request is held.",
         "sampled_per_million": str(round(config.trace_ratio * 1_000_000)),
         "buffer_bytes": str(BUFFER_BYTES),
@@ -346,6 +362,9 @@ def _values(config: EdgeConfig) -> dict[str, str]:
         "models_map": MODELS_MAP,
         "listing_map": LISTING_MAP,
         "listing_key": LISTING_KEY,
+        "failing_map": FAILING_MAP,
+        "retry_after_being_tried_s": str(RETRY_AFTER_BEING_TRIED_S),
+        "retry_after_max_s": str(RETRY_AFTER_MAX_S),
         "tenants_map": TENANTS_MAP,
         "tenants_tracked_max": str(TENANTS_TRACKED_MAX),
         "access_key": ACCESS_KEY,

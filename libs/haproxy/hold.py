@@ -9,6 +9,10 @@ request need count itself out: each says at every look that it is still there, a
 silent stops counting. While it waits HAProxy does not always listen to the client; one that it did
 not see leave counts until its hold ends, and then no server works for it either.
 
+Nothing is held for a model that is known to fail. Its pool is in a map, which a request looks into
+before it is held and at every look while it is: what it finds there stands in `txn.failing`, and
+the pool's own rules answer.
+
 A pool and its twin are one pool here: a request waits for a server of the backend that it was sent
 to, and is counted under the main pool's name, so that any held request wakes the model.
 
@@ -50,6 +54,7 @@ HOLD_SCRIPT: Final = """\
 local limits = table.pack(...)
 local TIMEOUT_MS = tonumber(limits[1]) * 1000
 local POOL_MAX, ALL_MAX, LARGE_MAX = tonumber(limits[2]), tonumber(limits[3]), tonumber(limits[4])
+local failing = Map.new(limits[5], Map._str)
 local LOOK_MS, COUNT_MS, SILENT_MS, STOPPING_MS = 25, 50, 500, 500
 
 local alive = {}   -- by pool: its holds by number, each with when it was last heard of, in ms
@@ -107,14 +112,16 @@ core.register_action("hold", { "http-req" }, function(txn)
     local number = admit(pool, began, large)
     if number == nil then return end
     if held[pool] == 1 then core.Info("held " .. pool) end
-    local hold, now = alive[pool][number], nil
+    local hold, now, why = alive[pool][number], nil, nil
     repeat
         core.msleep(LOOK_MS)
         now = now_ms()
         hold.heard = now
         alive[pool][number] = hold
         txn:set_var("txn.held_ms", now - began)
-    until stopping or now - began >= TIMEOUT_MS or tonumber(txn.c:nbsrv(backend)) > 0
+        why = failing:lookup(pool)
+    until why or stopping or now - began >= TIMEOUT_MS or tonumber(txn.c:nbsrv(backend)) > 0
+    if why then txn:set_var("txn.failing", why) end
     release(pool, number)
     if held[pool] == 0 then core.Info("held " .. pool) end
 end, 0)
@@ -138,14 +145,17 @@ end)
 """
 
 
-def hold_load(limits: HoldLimits) -> str:
-    """Render what loads the script; its yields are its own, so none is forced within a count."""
+def hold_load(limits: HoldLimits, *, failing_map: str) -> str:
+    """Render what loads the script; its yields are its own, so none is forced within a count.
+
+    `failing_map` is the file of the map that says which pools nobody waits for.
+    """
     return (
         f"lua-load {HOLD_FILE} {limits.timeout_s} {limits.pool_max} {limits.all_max}"
-        f" {limits.large_max}\n"
+        f" {limits.large_max} {failing_map}\n"
         "    tune.lua.forced-yield 1000000\n"
         "    tune.lua.log.stderr off"
     )
 
 
-HOLD_RULE: Final = "http-request lua.hold if { nbsrv eq 0 }"
+HOLD_RULE: Final = "http-request lua.hold if { nbsrv eq 0 } !{ var(txn.failing) -m found }"

@@ -112,6 +112,13 @@ REPLIES: Final[Mapping[str, ErrorReply]] = {
         message=f"The model `{_ASKED_MODEL}` does not exist.",
         param="model",
     ),
+    "model_failing": ErrorReply(
+        status=503,
+        code="model_failing",
+        message=f"The model `{_ASKED_MODEL}` does not start:"
+        " %[var(txn.failing),field(2,:,0),json(utf8s)]; try again in %[var(txn.again_s)] s.",
+        headers=("Retry-After %[var(txn.again_s)]",),
+    ),
 }
 """What rules of the configuration answer."""
 

@@ -47,8 +47,18 @@ defaults sluice
 
 POOL_DEFAULTS: Final = """
 defaults pool from sluice
-    # A request that finds no usable server waits for one; the limits are the script's.
+    # A request that finds no usable server waits for one, unless none can be expected; the limits
+    # are the script's.
+    http-request set-var(txn.failing) var(txn.pool),map_str(<failing_map>) if { nbsrv eq 0 }
     <hold_rule>
+    http-request set-var(txn.now_s) date if { var(txn.failing) -m found }
+    http-request set-var(txn.again_s) var(txn.failing),field(1,:),sub(txn.now_s)
+        if { var(txn.failing) -m found }
+    http-request set-var(txn.again_s) int(<retry_after_being_tried_s>)
+        if { var(txn.again_s) -m int lt 1 }
+    http-request set-var(txn.again_s) int(<retry_after_max_s>)
+        if { var(txn.again_s) -m int gt <retry_after_max_s> }
+    <reply:model_failing> if { nbsrv eq 0 } { var(txn.failing) -m found }
     # Who answered; the Rust front end does not know its name.
     http-response set-header x-sluice-replica %s unless { res.hdr(x-sluice-replica) -m found }
 """

@@ -62,4 +62,5 @@ class AutoscalerProcess:
             f"{prefix}IMPORT_PATH": "standin_app:build",
             f"{prefix}TRACES_DIR": str(self.traces_dir),
             f"{prefix}RESYNC_S": "1",
+            f"{prefix}REQUEST_TIMEOUT_S": "3",
         }

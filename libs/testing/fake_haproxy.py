@@ -70,7 +70,7 @@ class FakeHaproxy:
     servers: dict[tuple[str, str], FakeServer] = field(default_factory=dict)
     maps: dict[str, FakeMap] = field(
         default_factory=lambda: {
-            name: FakeMap() for name in ("models.map", "listing.map", "tenants.map")
+            name: FakeMap() for name in ("models.map", "listing.map", "tenants.map", "failing.map")
         }
     )
     refused: dict[str, int] = field(default_factory=dict)

@@ -68,6 +68,16 @@ class AdapterJson(TypedDict):
     causes: list[str]
 
 
+class FailureJson(TypedDict):
+    """Why a model does not come."""
+
+    error: str
+    failed_starts: int
+    failed_at: float
+    next_try_at: float | None
+    refused: bool
+
+
 class ModelJson(TypedDict):
     """One model of the status."""
 
@@ -79,6 +89,7 @@ class ModelJson(TypedDict):
     held: int | None
     replicas: list[ReplicaJson]
     adapters: list[AdapterJson]
+    failure: FailureJson | None
 
 
 class PartJson(TypedDict):
@@ -89,6 +100,13 @@ class PartJson(TypedDict):
     pid: int
 
 
+class ScalingJson(TypedDict):
+    """`scaling` of the status."""
+
+    trouble: str
+    since: float | None
+
+
 class StatusJson(TypedDict):
     """What `./sluice status --json` prints."""
 
@@ -97,6 +115,7 @@ class StatusJson(TypedDict):
     nats_url: str
     routing: RoutingJson
     models: list[ModelJson]
+    scaling: ScalingJson
     processes: list[PartJson]
 
 

@@ -19,6 +19,7 @@ from libs.haproxy.config import (
     ACCESS_KEY,
     ACCESS_OPEN,
     BASE_FILE,
+    FAILING_MAP,
     LISTING_MAP,
     MODELS_MAP,
     POOLS_FILE,
@@ -81,6 +82,7 @@ async def real_haproxy(
         (POOLS_FILE, render_pools(pools)),
         (MODELS_MAP, render_map(routes)),
         (LISTING_MAP, ""),
+        (FAILING_MAP, ""),
         *render_scripts(config).items(),
         (TENANTS_MAP, render_map(tenants)),
     ):

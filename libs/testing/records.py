@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from libs.contracts.events import ScaleDecided, Stamp
+from libs.contracts.failing import FailingModel
 from libs.contracts.ids import EdgeId, EventId, Incarnation, ModelName, ReplicaId, TenantName
 from libs.contracts.lease import Endpoint, ReplicaLease, ReplicaState, Versions
 from libs.contracts.model_spec import Device, ModelSpec, ScalingSpec
@@ -46,6 +47,20 @@ def a_model(name: str = "m", *, replicas_min: int = 1, replicas_max: int = 4) ->
 def a_tenant(name: str = "acme", *, key: str = "sk-acme") -> Tenant:
     """Return a tenant with one key and no limits."""
     return Tenant(name=TenantName(name), key_hashes=(key_hash(key),))
+
+
+def a_failing_model(
+    model: str = "m", *, error: str = "no such file", blocked: bool = True
+) -> FailingModel:
+    """Return what the bus says of a model that does not come."""
+    return FailingModel(
+        model=ModelName(model),
+        error=error,
+        failed_starts=3,
+        failed_at=1.0,
+        next_try_at=None,
+        blocked=blocked,
+    )
 
 
 def a_load_report(replica: str = "r1", *, model: str = "m", running: int = 1) -> LoadReport:

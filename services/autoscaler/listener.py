@@ -32,7 +32,7 @@ class DemandListener:
 
     def unserved(self, model: ModelName) -> int | None:
         """Return how many requests a model's clients wait for; None when no edge has said."""
-        return unserved(self._demand, model, now=self._clock.now())
+        return unserved(self._demand, model, now=self._clock.monotonic())
 
     async def changed(self, *, timeout_s: float) -> bool:
         """Wait until a model is wanted that was not; False at the time limit."""
@@ -45,6 +45,6 @@ class DemandListener:
 
     def _hear(self, report: DemandReport) -> None:
         before = self.unserved(report.model)
-        self._demand = hear(self._demand, report, now=self._clock.now())
+        self._demand = hear(self._demand, report, now=self._clock.monotonic())
         if self.unserved(report.model) and not before:
             self._wake.set()

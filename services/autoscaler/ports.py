@@ -18,8 +18,8 @@ class Applications(Protocol):
     cannot do it now, and TerminalError when it refuses.
     """
 
-    async def observe(self) -> tuple[ObservedApplication, ...]:
-        """Return the applications as they are; none when Serve does not run."""
+    async def observe(self) -> tuple[ObservedApplication, ...] | None:
+        """Return the applications as they are; None when Serve seems not to run."""
         ...
 
     async def deploy(self, action: DeployApplications) -> None:

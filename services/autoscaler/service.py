@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final, assert_never
@@ -25,6 +26,7 @@ from libs.errors import ControlPlaneError, PeerUnreachableError, TransientError
 from libs.telemetry.context import extract
 from libs.telemetry.logging import get_logger
 from services.autoscaler.domain.applications import (
+    DEPLOY_FAILED,
     Action,
     Application,
     DeployApplications,
@@ -34,8 +36,11 @@ from services.autoscaler.domain.applications import (
     serving_part,
 )
 from services.autoscaler.domain.decide import Decision, ScalingState, Signals, decide, is_news
+from services.autoscaler.domain.moment import Now
+from services.autoscaler.domain.presence import Presence, is_certain, notice
 from services.autoscaler.domain.progress import NOTHING_SEEN, advance
 from services.autoscaler.domain.snapshot import Declared, Memory, Targets, hold_reason, remember
+from services.autoscaler.failure_keeper import FailureKeeper, tried_again
 from services.autoscaler.listener import DemandListener
 from services.autoscaler.ports import Applications
 from services.autoscaler.recorder import Recorder
@@ -47,8 +52,11 @@ SETTLE_S: Final = 0.05
 HELD_RETRY_S: Final = 0.5
 """A held round is tried again this soon: no view tells when Ray or the leadership comes."""
 
+STUMBLE_RETRY_MAX_S: Final = 10.0
+"""What fails in a row is tried again after twice as long each time, up to this."""
+
 BUS_RETRY_S: Final = 1.0
-FAILED_STATUSES: Final = ("DEPLOY_FAILED", "UNHEALTHY")
+FAILED_STATUSES: Final = (DEPLOY_FAILED, "UNHEALTHY")
 
 _log = get_logger(__name__)
 _tracer = trace.get_tracer("sluice.autoscaler")
@@ -109,6 +117,9 @@ class Autoscaler:
         self._memory = Memory()
         self._written: Decided = {}
         self._progress = NOTHING_SEEN
+        self._failures = FailureKeeper(peers.store, peers.clock)
+        self._presence = Presence()
+        self._stumbles = 0
         self._said = Report(outcome=Outcome.UNCHANGED)
         self._failed: frozenset[str] = frozenset()
         self._rounds = 0
@@ -127,16 +138,34 @@ class Autoscaler:
 
     async def reconcile(self, views: Views) -> Report:
         """Go one round and log it in one line."""
-        began = self._clock.now()
+        began = self._clock.monotonic()
         self._rounds += 1
         try:
             report = await self._round(views)
-        except TransientError as exc:
-            report = Report(outcome=Outcome.HELD, reason=str(exc))
+            self._stumbles = 0
         except ControlPlaneError as exc:
-            report = Report(outcome=Outcome.FAILED, reason=str(exc))
-        self._say(report, self._clock.now() - began)
+            held = isinstance(exc, TransientError)
+            report = Report(outcome=Outcome.HELD if held else Outcome.FAILED, reason=str(exc))
+            await self._stumble(views, report.reason)
+        self._say(report, self._clock.monotonic() - began)
         return report
+
+    def wait_s(self, report: Report) -> float:
+        """Return how long to wait after a round when nothing changes."""
+        if self._stumbles:
+            doubled = HELD_RETRY_S * 2.0 ** min(self._stumbles - 1, 10)
+            return min(STUMBLE_RETRY_MAX_S, doubled)
+        if report.outcome is Outcome.HELD:
+            return HELD_RETRY_S
+        next_s = self._failures.until_next_s()
+        return self._resync_s if next_s is None else min(self._resync_s, next_s)
+
+    async def _stumble(self, views: Views, cause: str) -> None:
+        """Say on the bus what is wrong, if that can be said there."""
+        self._stumbles += 1
+        with suppress(ControlPlaneError):
+            if self._leadership.leads:
+                await self._failures.tell_trouble(views, cause)
 
     async def _follow(self) -> None:
         complained = False
@@ -154,9 +183,7 @@ class Autoscaler:
     async def _follow_views(self, views: Views) -> None:
         while True:
             report = await self.reconcile(views)
-            held = report.outcome is Outcome.HELD
-            limit_s = HELD_RETRY_S if held else self._resync_s
-            await any_changed((views, self._demand), timeout_s=limit_s)
+            await any_changed((views, self._demand), timeout_s=self.wait_s(report))
             await sleep(self._clock, SETTLE_S)
 
     async def _round(self, views: Views) -> Report:
@@ -165,15 +192,23 @@ class Autoscaler:
         held = hold_reason(self._memory, declared, targets)
         if held or not self._leadership.leads:
             self._written.clear()
+            if not self._leadership.leads:
+                self._failures.stand_by()
             return Report(outcome=Outcome.HELD, reason=held or "standby")
         decided: Decided = {**targets.decided, **self._written}
         decisions = self._decide(declared, targets, decided, views)
-        observed = await self._applications.observe()
+        observed = self._believed(await self._applications.observe(), declared)
         self._report_failures(observed)
-        actions = self._plan(declared, decisions, observed)
+        desired = self._desired(declared, decisions, observed)
+        self._failures.look(views, desired, observed)
+        await self._failures.tell(views)
+        again = self._failures.due()
+        actions = plan(tried_again(desired, again), observed, unreadable=declared.unreadable)
         news = {m: d for m, d in decisions.items() if is_news(d, decided.get(m))}
         if actions or news:
             await self._change(views, actions, news, decided)
+        if any(isinstance(action, DeployApplications) for action in actions):
+            self._failures.begun(again)
         await self._finish(views, decisions, decided)
         return _report(actions, news)
 
@@ -195,22 +230,37 @@ class Autoscaler:
             decisions[model] = decide(signals, spec.scaling, state, now)
         return decisions
 
-    def _plan(
+    def _believed(
+        self, observed: tuple[ObservedApplication, ...] | None, declared: Declared
+    ) -> tuple[ObservedApplication, ...]:
+        """Return the applications; none of a Serve that has been missing for long enough.
+
+        Raises:
+            TransientError: Serve seems not to run, and may run all the same.
+        """
+        now = self._clock.monotonic()
+        self._presence = notice(self._presence, runs=observed is not None, now=now)
+        if not is_certain(self._presence, unreadable=declared.unreadable, now=now):
+            raise TransientError("Ray Serve seems not to run; waiting whether it comes back.")
+        return observed or ()
+
+    def _desired(
         self,
         declared: Declared,
         decisions: dict[ModelName, Decision],
         observed: Sequence[ObservedApplication],
-    ) -> list[Action]:
-        desired = [
+    ) -> list[Application]:
+        attempts = {app.name: app.attempt for app in observed}
+        return [
             Application(
                 name=model,
                 import_path=self._import_path,
                 spec=serving_part(declared.models[model]),
                 target=decision.target,
+                attempt=attempts.get(model, 0),
             )
             for model, decision in decisions.items()
         ]
-        return plan(desired, observed, unreadable=declared.unreadable)
 
     async def _change(
         self,
@@ -229,7 +279,17 @@ class Autoscaler:
                     model, decision, decided.get(model), seen
                 )
             for action in actions:
+                self._require_leadership()
                 await self._act(action)
+
+    def _require_leadership(self) -> None:
+        """Refuse to act for a process that was stopped meanwhile: another one may lead by now.
+
+        Raises:
+            TransientError: the claim is no longer ours.
+        """
+        if not self._leadership.leads:
+            raise TransientError("The leadership was lost within a round.")
 
     async def _act(self, action: Action) -> None:
         with _tracer.start_as_current_span(_span_name(action), kind=SpanKind.CLIENT):
@@ -246,22 +306,27 @@ class Autoscaler:
     ) -> None:
         gone = {model: target for model, target in decided.items() if model not in decisions}
         await self._recorder.forget(gone)
+        await self._failures.tell(views)
+        await self._failures.tell_trouble(views, "")
         for model in gone:
             self._written.pop(model, None)
         ready = views.ready()
         if ready is None:
             return
         current = {m: t for m, t in {**decided, **self._written}.items() if m in decisions}
-        progress, reached = advance(self._progress, current, ready, now=self._clock.now())
+        progress, reached = advance(self._progress, current, ready, now=self._now())
         for one in reached:
             await self._recorder.reached(one)
         self._progress = progress
+
+    def _now(self) -> Now:
+        return Now(unix=self._clock.now(), monotonic=self._clock.monotonic())
 
     def _report_failures(self, observed: Sequence[ObservedApplication]) -> None:
         failed = {app.name: app for app in observed if app.status in FAILED_STATUSES}
         for name in sorted(failed.keys() - self._failed):
             app = failed[name]
-            _log.error("application_failed", model=name, status=app.status, why=app.message)
+            _log.error("application_failed", model=name, status=app.status, why=app.trouble)
         self._failed = frozenset(failed)
 
     def _say(self, report: Report, duration_s: float) -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 
 from libs.bus.ports import BucketView, Headers, StateStore
 from libs.bus.waiting import any_changed
+from libs.contracts.failing import AutoscalerTrouble, FailingModel
 from libs.contracts.ids import ModelName
 from libs.contracts.lease import ReplicaLease
 from libs.contracts.model_spec import ModelSpec
@@ -14,6 +15,7 @@ from libs.contracts.subjects import (
     MODELS_BUCKET,
     REPLICAS_BUCKET,
     TARGETS_BUCKET,
+    TROUBLE_KEY,
     manual_target_key,
 )
 from libs.contracts.targets import DecidedTarget, ManualTarget
@@ -59,6 +61,25 @@ class Views:
             for entry in snapshot.entries.values()
             if isinstance(entry.value, ReplicaLease)
         )
+
+    def leases(self) -> Mapping[ModelName, Sequence[ReplicaLease]]:
+        """Return the replicas' leases by model, as last known."""
+        found: dict[ModelName, list[ReplicaLease]] = {}
+        for entry in self._replicas.snapshot().entries.values():
+            if isinstance(entry.value, ReplicaLease):
+                found.setdefault(entry.value.model, []).append(entry.value)
+        return found
+
+    def failing(self) -> Mapping[ModelName, FailingModel]:
+        """Return what the bus knows of models that do not come."""
+        values = [entry.value for entry in self._targets.snapshot().entries.values()]
+        return {value.model: value for value in values if isinstance(value, FailingModel)}
+
+    def trouble(self) -> AutoscalerTrouble | None:
+        """Return what the bus knows of why nothing can be done."""
+        entry = self._targets.snapshot().entries.get(TROUBLE_KEY)
+        value = entry.value if entry else None
+        return value if isinstance(value, AutoscalerTrouble) else None
 
     def cause(self, model: ModelName) -> Headers:
         """Return the trace context of whoever wrote what decides a model's target."""

@@ -20,6 +20,7 @@ from libs.contracts.events import Fact, Stamp
 from libs.contracts.ids import EventId
 from libs.contracts.lease import ReplicaState
 from libs.contracts.model_spec import AdapterSpec
+from libs.errors import ControlPlaneError
 from libs.telemetry.logging import get_logger
 from services.replica.adapter_keeper import AdapterKeeper
 from services.replica.announcer import Announcer
@@ -261,4 +262,8 @@ class ReplicaService:
 def _cause_of(error: BaseException) -> str:
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
-    return str(error) or type(error).__name__
+    text = str(error)
+    if isinstance(error, ControlPlaneError) and text:
+        return text
+    # Outside our own errors a message without its type may be no more than a name.
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__

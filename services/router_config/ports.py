@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from services.router_config.domain.access import Access
 from services.router_config.domain.certificate import Offered, Unusable
-from services.router_config.domain.model import Observed, PoolName, Routes, Server
+from services.router_config.domain.model import Blocked, Observed, PoolName, Routes, Server
 from services.router_config.domain.plan import Action
 
 
@@ -154,6 +154,7 @@ class SavedRouting:
     routes: Routes
     listing: str
     access: Access | None
+    blocked: Mapping[PoolName, Blocked] = field(default_factory=dict)
 
 
 class Memory(Protocol):

@@ -17,7 +17,7 @@ from libs.telemetry.context import extract
 from libs.telemetry.logging import get_logger
 from services.router_config.domain.drift import DriftKind
 from services.router_config.domain.model import ReloadReason, ServerKey, ServerName, is_twin
-from services.router_config.domain.plan import Action, Admit, Drain, Join, Publish, Retire
+from services.router_config.domain.plan import Action, Admit, Block, Drain, Join, Publish, Retire
 from services.router_config.metrics import Meters
 from services.router_config.outbox import Outbox
 from services.router_config.ports import Done, Outcome, Pending
@@ -126,6 +126,9 @@ def _log_change(change: Change) -> None:
         retired=_names(change.done, Retire),
         published=any(isinstance(action, Publish) for action in change.done),
         admitted=any(isinstance(action, Admit) for action in change.done),
+        blocked=tuple(
+            pool for action in change.done if isinstance(action, Block) for pool in action.blocked
+        ),
         pending=change.pending,
         reload=tuple(change.reload),
     )

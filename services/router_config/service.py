@@ -12,7 +12,12 @@ from dataclasses import dataclass, field, replace
 from typing import Final, Never
 
 from libs.clock import Clock
-from libs.contracts.subjects import MODELS_BUCKET, REPLICAS_BUCKET, TENANTS_BUCKET
+from libs.contracts.subjects import (
+    MODELS_BUCKET,
+    REPLICAS_BUCKET,
+    TARGETS_BUCKET,
+    TENANTS_BUCKET,
+)
 from libs.errors import PeerUnreachableError, TransientError, UsageError
 from libs.telemetry.logging import get_logger
 from services.router_config.certificate import CertificateWatch
@@ -167,7 +172,7 @@ class RouterConfig:
     async def follow(self) -> Never:
         """Keep what the bus says up to date, and decide nothing; ends only by cancellation."""
         async with asyncio.TaskGroup() as tasks:
-            for bucket in (REPLICAS_BUCKET, MODELS_BUCKET, TENANTS_BUCKET):
+            for bucket in (REPLICAS_BUCKET, MODELS_BUCKET, TENANTS_BUCKET, TARGETS_BUCKET):
                 tasks.create_task(self._views.follow(bucket))
         raise AssertionError("the views end only by cancellation")
 
@@ -280,6 +285,7 @@ class RouterConfig:
                 routes=desired.routes,
                 listing=desired.listing,
                 access=desired.access,
+                blocked=desired.blocked,
             ),
             counters,
         )

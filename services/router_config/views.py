@@ -7,9 +7,15 @@ from collections.abc import Callable
 from typing import Final, Never
 
 from libs.bus.ports import BucketView, Headers, Snapshot, StateStore
+from libs.contracts.failing import FailingModel
 from libs.contracts.lease import ReplicaLease
 from libs.contracts.model_spec import ModelSpec
-from libs.contracts.subjects import MODELS_BUCKET, REPLICAS_BUCKET, TENANTS_BUCKET
+from libs.contracts.subjects import (
+    MODELS_BUCKET,
+    REPLICAS_BUCKET,
+    TARGETS_BUCKET,
+    TENANTS_BUCKET,
+)
 from libs.contracts.tenant import OpenToAll, Tenant
 from libs.errors import TransientError
 from libs.telemetry.logging import get_logger
@@ -51,6 +57,7 @@ class BusViews:
             models=declared.models,
             models_lost=declared.lost,
             tenants=_tenants(tenants) if tenants else None,
+            failing=self._failing(),
             connected_for_s=None if since is None else max(0.0, now - since),
             away_for_s=None if self._whole_at is None else max(0.0, now - self._whole_at),
         )
@@ -62,6 +69,11 @@ class BusViews:
             specs = tuple(value for value in values if isinstance(value, ModelSpec))
             self._declared = hear(self._declared, specs, live_since=snapshot.connected_since)
         return self._declared
+
+    def _failing(self) -> tuple[FailingModel, ...]:
+        snapshot = self._snapshot(TARGETS_BUCKET)
+        values = (entry.value for entry in (snapshot.entries.values() if snapshot else ()))
+        return tuple(value for value in values if isinstance(value, FailingModel))
 
     def lease_headers(self) -> dict[ServerName, Headers]:
         """Return the trace context with which each lease was written."""

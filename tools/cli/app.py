@@ -135,7 +135,7 @@ def status(as_json: AsJson = False) -> None:
     if as_json:
         print(json.dumps(found.to_json(), indent=2))
         return
-    for part in tables(found):
+    for part in tables(found, now=time.time()):
         out.print(part)
 
 
@@ -259,7 +259,7 @@ def _stay(layout: Layout) -> None:
 async def _status(layout: Layout) -> Status:
     record = require(layout.record)
     async with stack_bus(layout) as bus:
-        observed = await observe(bus, layout)
+        observed = await observe(bus, layout, since=record.started_at)
     return assemble(observed, api_url=record.api_url, nats_url=record.nats_url)
 
 

@@ -25,6 +25,7 @@ from libs.contracts.subjects import (
 )
 from libs.contracts.targets import DecidedTarget, ManualTarget
 from libs.errors import PeerUnreachableError
+from tools.cli.failures import failing_since, trouble_since
 from tools.cli.stack.layout import Layout
 from tools.cli.stack.supervisor import Supervisor
 from tools.cli.status import Observed, ProcessStatus
@@ -33,8 +34,11 @@ _REPORT_WAIT_S: Final = 1.5
 """Replicas and edges report once a second."""
 
 
-async def observe(bus: NatsBus, layout: Layout) -> Observed:
-    """Read everything once; waits at most 1.5 s for the reports of replicas and edges."""
+async def observe(bus: NatsBus, layout: Layout, *, since: float) -> Observed:
+    """Read everything once; waits at most 1.5 s for the reports of replicas and edges.
+
+    What failed before `since`, in Unix seconds, is left out: another stack wrote it.
+    """
     records = await read_buckets(
         bus, (MODELS_BUCKET, REPLICAS_BUCKET, TARGETS_BUCKET, ROUTING_BUCKET)
     )
@@ -51,6 +55,8 @@ async def observe(bus: NatsBus, layout: Layout) -> Observed:
         decided={each.model: each for each in records if isinstance(each, DecidedTarget)},
         loads={each.replica_id: each for each in loads if isinstance(each, LoadReport)},
         demands=[each for each in demands if isinstance(each, DemandReport)],
+        failing=failing_since(records, since),
+        trouble=trouble_since(records, since),
         routing=next((each for each in records if isinstance(each, RoutingStatus)), None),
         processes=processes(layout),
     )

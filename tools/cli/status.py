@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 
+from libs.contracts.failing import AutoscalerTrouble, FailingModel
 from libs.contracts.ids import ModelName, ReplicaId
 from libs.contracts.lease import FrontEnd, ReplicaLease, ReplicaState
 from libs.contracts.model_spec import AdapterSpec, ModelSpec
 from libs.contracts.reports import DemandReport, LoadReport, RoutingStatus
 from libs.contracts.targets import DecidedTarget, ManualTarget
+from tools.cli.failures import FailureStatus, ScalingStatus, failure_status, scaling_status
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +58,7 @@ class ModelStatus:
         held: requests that wait at the edge for a first replica; None when no edge has said.
         aliases_served_by_python: aliases that a Rust front end of the model does not know, because
             they came after its start.
+        failure: why it does not come; None when nothing is known to be wrong.
     """
 
     name: str
@@ -67,6 +70,7 @@ class ModelStatus:
     held: int | None
     replicas: tuple[ReplicaStatus, ...]
     adapters: tuple[AdapterStatus, ...]
+    failure: FailureStatus | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,6 +109,7 @@ class Status:
     nats_url: str
     routing: RoutingRevision
     models: tuple[ModelStatus, ...]
+    scaling: ScalingStatus
     processes: tuple[ProcessStatus, ...]
 
     def to_json(self) -> dict[str, object]:
@@ -122,6 +127,8 @@ class Observed:
     decided: Mapping[ModelName, DecidedTarget]
     loads: Mapping[ReplicaId, LoadReport]
     demands: Iterable[DemandReport]
+    failing: Mapping[ModelName, FailingModel] = field(default_factory=dict)
+    trouble: AutoscalerTrouble | None = None
     routing: RoutingStatus | None
     processes: tuple[ProcessStatus, ...]
 
@@ -138,6 +145,7 @@ def assemble(observed: Observed, *, api_url: str, nats_url: str) -> Status:
             _model(spec, [each for each in leases if each.model == spec.name], observed)
             for spec in sorted(observed.specs, key=lambda spec: spec.name)
         ),
+        scaling=scaling_status(observed.trouble),
         processes=observed.processes,
     )
 
@@ -175,6 +183,7 @@ def _model(spec: ModelSpec, leases: list[ReplicaLease], observed: Observed) -> M
             for lease in sorted(leases, key=lambda lease: lease.replica_id)
         ),
         adapters=tuple(_adapter(each, leases) for each in spec.adapters),
+        failure=failure_status(observed.failing.get(spec.name)),
     )
 
 

@@ -7,13 +7,14 @@ from collections.abc import Iterator
 from rich.markup import escape
 from rich.table import Table
 
+from tools.cli.failures import failure_line
 from tools.cli.status import ModelStatus, ReplicaStatus, Status
 
 _UNKNOWN = "?"
 
 
-def tables(status: Status) -> Iterator[str | Table]:
-    """Render the status as lines and tables."""
+def tables(status: Status, *, now: float) -> Iterator[str | Table]:
+    """Render the status as lines and tables; `now` is Unix time in seconds."""
     proxy = status.haproxy
     yield f"API      {status.api_url}"
     pid, reloads = _known(proxy.pid), _known(proxy.reloads)
@@ -22,8 +23,13 @@ def tables(status: Status) -> Iterator[str | Table]:
     if status.routing.degraded:
         yield f"         [yellow]degraded: {escape(status.routing.degraded)}[/]"
     yield f"NATS     {status.nats_url}"
+    if status.scaling.trouble:
+        yield f"Scaling  [yellow]does not work: {escape(status.scaling.trouble)}[/]"
     yield _processes(status)
     yield _models(status)
+    for model in status.models:
+        if model.failure is not None:
+            yield failure_line(model.name, model.failure, now=now)
     yield from _served_by_python(status)
     if any(model.adapters for model in status.models):
         yield _adapters(status)
@@ -67,7 +73,8 @@ def _add_model(table: Table, model: ModelStatus) -> None:
         table.add_row(
             *head,
             each.id,
-            f"{each.state} {escape(each.reason)}".strip(),
+            # A long reason stands below the table, with what becomes of the model.
+            f"{each.state} {'' if model.failure else escape(each.reason)}".strip(),
             _front_end(each),
             each.address or "",
             each.executor,

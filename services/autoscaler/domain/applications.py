@@ -6,7 +6,8 @@ set, or of what a replica is started with, is one `DeployApplications` with all 
 change of a number alone is one `ScaleApplication`.
 
 Serve's configuration cannot say "no replicas", its scale call can. An application whose target is
-0 is therefore left out of every configuration, and made when its target rises.
+0 is therefore left out of every configuration, and made when its target rises. One that Serve has
+given up leaves at once, since Serve would not start it again for a number alone.
 
 Invariants: planning on the applied plan gives nothing; order does not matter; a model that cannot
 be read keeps its application; scaling bounds and routing never restart a replica.
@@ -30,12 +31,14 @@ class Application:
     Attributes:
         spec: what its replicas are started with; see `serving_part`.
         target: how many replicas.
+        attempt: changed, it has Serve try again what it had given up, and nothing else.
     """
 
     name: ModelName
     import_path: str
     spec: ModelSpec
     target: int
+    attempt: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +52,8 @@ class ObservedApplication:
         target: how many replicas Serve works towards; None before the deployment exists.
         status: Serve's own word, such as `RUNNING` or `DEPLOY_FAILED`.
         message: Serve's explanation of the status.
+        trouble: what went wrong, in one line as far as Serve tells; empty when nothing did.
+        attempt: as in `Application`.
     """
 
     name: str
@@ -58,6 +63,8 @@ class ObservedApplication:
     target: int | None
     status: str
     message: str = ""
+    trouble: str = ""
+    attempt: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,6 +86,8 @@ class ScaleApplication:
 Action = DeployApplications | ScaleApplication
 
 DELETING: Final = "DELETING"
+DEPLOY_FAILED: Final = "DEPLOY_FAILED"
+"""Serve's words for an application that is on its way out, and for one that it has given up."""
 
 
 def serving_part(spec: ModelSpec) -> ModelSpec:
@@ -126,8 +135,15 @@ def _changed(
 def _differs(app: Application, found: ObservedApplication | None) -> bool:
     if found is None or found.status == DELETING:
         return app.target > 0
-    same_start = found.import_path == app.import_path and found.spec == app.spec
-    return not (same_start and found.scaled_from_outside)
+    if app.target == 0 and found.status == DEPLOY_FAILED:
+        return True
+    same_attempt = app.target == 0 or found.attempt == app.attempt
+    return not (starts_alike(app, found) and found.scaled_from_outside and same_attempt)
+
+
+def starts_alike(app: Application, found: ObservedApplication) -> bool:
+    """Tell whether Serve starts the application's replicas with what they should be started."""
+    return found.import_path == app.import_path and found.spec == app.spec
 
 
 def _surplus(
@@ -165,6 +181,7 @@ def _as_they_are(kept: Sequence[ObservedApplication]) -> list[Application]:
             import_path=app.import_path,
             spec=app.spec,
             target=1 if app.target is None else app.target,
+            attempt=app.attempt,
         )
         for app in kept
         if app.spec is not None and app.import_path is not None and app.target != 0

@@ -23,7 +23,7 @@ class HeardDemand:
     """One edge's last report about one model.
 
     Attributes:
-        heard_at: Unix time in seconds, by the clock of the one who heard it.
+        heard_at: monotonic time in seconds, by the clock of the one who heard it.
         refused_at: when its refused requests were last seen to grow; None while they were not.
     """
 

@@ -29,6 +29,7 @@ from libs.contracts.lease import Address, FrontEnd
 from libs.contracts.model_spec import ModelSpec
 from services.router_config.domain.access import decide_access, refused_tenants
 from services.router_config.domain.adapters import Servable, servable
+from services.router_config.domain.blocked import blocked_pools
 from services.router_config.domain.contention import Contention
 from services.router_config.domain.front_ends import (
     Fronts,
@@ -108,6 +109,7 @@ def desire(known: Known, observed: Observed, *, grace_s: float) -> Desired:
         routes=with_front_ends(naming.routes, fronted.split),
         listing=_listing_of(naming),
         access=decide_access(known.tenants, observed.access),
+        blocked=blocked_pools(known.failing, pools),
         unplaced=tuple(
             Unplaced(model=model, reason=ReloadReason.POOLS_EXHAUSTED)
             for model in sorted(kinds.keys() - pools.keys())

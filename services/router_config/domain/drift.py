@@ -18,6 +18,7 @@ from services.router_config.domain.plan import (
     Action,
     Adjust,
     Admit,
+    Block,
     Drain,
     Join,
     Publish,
@@ -29,11 +30,12 @@ from services.router_config.domain.plan import (
 
 
 class DriftKind(StrEnum):
-    """What drifted: a server, or the maps of routes or of tenants."""
+    """What drifted: a server, or the maps of routes, of tenants or of models that fail."""
 
     SERVER = "server"
     ROUTES = "routes"
     TENANTS = "tenants"
+    FAILING = "failing"
 
 
 Subject = ServerKey | DriftKind
@@ -94,5 +96,7 @@ def _subject(action: Action) -> Subject:
             return DriftKind.ROUTES
         case Admit():
             return DriftKind.TENANTS
+        case Block():
+            return DriftKind.FAILING
         case _:
             assert_never(action)

@@ -8,6 +8,7 @@ from enum import StrEnum
 from itertools import chain
 from typing import Final, NewType, Self
 
+from libs.contracts.failing import FailingModel
 from libs.contracts.ids import ModelName
 from libs.contracts.lease import Address, ReplicaLease
 from libs.contracts.model_spec import ModelSpec, RoutingPolicy
@@ -196,6 +197,19 @@ class Routes(Mapping[str, Route]):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Blocked:
+    """Why a pool's requests are refused at once while it has no usable server.
+
+    Attributes:
+        error: one line.
+        next_try_at: Unix time in whole seconds; 0 while the model is being tried again.
+    """
+
+    error: str
+    next_try_at: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Observed:
     """HAProxy's state at one moment.
 
@@ -205,6 +219,8 @@ class Observed:
         foreign: the maps hold entries that are not ours, beside or instead of `routes`.
         access: who may ask; None while nobody ever said so.
         access_foreign: the map of tenants holds what is not ours.
+        blocked: main pools whose model fails to start.
+        blocked_foreign: the map of those holds what is not ours.
         busy: pools, twins among them, that have requests: held, queued, running or between tries.
     """
 
@@ -215,6 +231,8 @@ class Observed:
     foreign: bool = False
     access: Access | None = None
     access_foreign: bool = False
+    blocked: Mapping[PoolName, Blocked] = field(default_factory=dict)
+    blocked_foreign: bool = False
     busy: frozenset[PoolName] = frozenset()
 
     def models_by_pool(self) -> dict[PoolName, ModelName]:
@@ -230,6 +248,7 @@ class Known:
         models: as last known; None while none was ever heard of: every route then stays as it is.
         models_lost: the bus has no models although nobody was seen to remove them.
         tenants: None while no bus was ever reached.
+        failing: models that do not come, as last known.
         connected_for_s: how long this has been whole and live; None while the bus is away.
         away_for_s: how long it has not been; 0 while it is, None if it never was.
     """
@@ -238,6 +257,7 @@ class Known:
     models: tuple[ModelSpec, ...] | None = None
     models_lost: bool = False
     tenants: KnownTenants | None = None
+    failing: tuple[FailingModel, ...] = ()
     connected_for_s: float | None = None
     away_for_s: float | None = None
 
@@ -256,6 +276,7 @@ class Desired:
 
     Attributes:
         access: who may ask; None is unknown and lets nobody in.
+        blocked: main pools whose model fails to start, so that nobody waits for it.
         conflicts: names that two models claim, each with the model that lost, and tenants
             beyond the limit.
     """
@@ -264,5 +285,6 @@ class Desired:
     routes: Routes = field(default_factory=Routes)
     listing: str = ""
     access: Access | None = None
+    blocked: Mapping[PoolName, Blocked] = field(default_factory=dict)
     unplaced: tuple[Unplaced, ...] = ()
     conflicts: tuple[str, ...] = ()

@@ -7,6 +7,8 @@
 Invariants, each with a property test:
 - Planning on the applied state gives nothing once what drains has become idle.
 - Who may ask is settled first of all: no route is published while it is open to the wrong ones.
+- Which pools nobody waits for is settled before the routes, so that none leads to a pool of which
+  something is said that was true of another model.
 - A route never leads to a pool before the pool's new servers are in it: joins stand before
   `Publish`, drains after it, retirements last.
 - A replica's server in the twin joins before the one in the main pool, and drains after it.
@@ -21,9 +23,11 @@ from dataclasses import dataclass, field
 from services.router_config.domain.access import Access
 from services.router_config.domain.model import (
     Admin,
+    Blocked,
     Desired,
     Observed,
     ObservedServer,
+    PoolName,
     ReloadReason,
     Routes,
     Server,
@@ -79,6 +83,13 @@ class Admit:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Block:
+    """Replace which pools nobody waits for, and why, at once and whole."""
+
+    blocked: Mapping[PoolName, Blocked]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Publish:
     """Replace routes and listing, each at once and whole."""
 
@@ -101,7 +112,7 @@ class Retire:
     cut: bool = False
 
 
-Action = Admit | Join | Resume | Adjust | Weigh | Publish | Drain | Retire
+Action = Admit | Block | Join | Resume | Adjust | Weigh | Publish | Drain | Retire
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,6 +148,7 @@ def plan(
     return RoutingPlan(
         actions=(
             *_admit(desired, observed),
+            *_block(desired, observed),
             *_arrivals(wanted.values(), seen),
             *_publish(desired, observed),
             *_departures(leaving, since, now - drain_timeout_s),
@@ -197,6 +209,12 @@ def _admit(desired: Desired, observed: Observed) -> list[Admit]:
     if desired.access == observed.access and not observed.access_foreign:
         return []
     return [Admit(access=desired.access)]
+
+
+def _block(desired: Desired, observed: Observed) -> list[Block]:
+    if desired.blocked == observed.blocked and not observed.blocked_foreign:
+        return []
+    return [Block(blocked=desired.blocked)]
 
 
 def _publish(desired: Desired, observed: Observed) -> list[Publish]:

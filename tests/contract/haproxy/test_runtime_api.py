@@ -362,7 +362,7 @@ async def test_several_queries_in_one_line_are_told_apart(haproxy: HaproxyClient
     assert in_pools(states_text).keys() == {"r1.aa"}
     assert "r1.aa" in {stat.server for stat in parse_stat(stats_text)}
     files = {found.file for found in parse_maps(maps)}
-    assert files == {"models.map", "listing.map", "tenants.map"}
+    assert files == {"models.map", "listing.map", "tenants.map", "failing.map"}
 
 
 async def test_an_idle_haproxy_holds_nothing_and_says_so(haproxy: HaproxyClient) -> None:

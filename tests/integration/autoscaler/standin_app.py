@@ -1,4 +1,7 @@
-"""A Serve application that stands in for `services.replica`: it starts at once and does nothing."""
+"""A Serve application that stands in for `services.replica`: it starts at once and does nothing.
+
+One whose model has the source `broken` does not start.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,8 @@ class Standin:
 
     def __init__(self, model_spec: str) -> None:
         """Take what a real replica takes."""
+        if '"source":"broken"' in model_spec:
+            raise FileNotFoundError("no such file")
         self._model_spec = model_spec
 
     def reconfigure(self, user_config: dict[str, list[str]]) -> None:

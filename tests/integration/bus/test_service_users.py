@@ -12,13 +12,21 @@ from libs.bus.nats_bus import NatsBus, connect
 from libs.bus.permissions import ADMIN, AUTOSCALER, CLI, REPLICA, ROUTER_CONFIG
 from libs.bus.ports import Record
 from libs.contracts.events import Fact, ReplicaJoined, RoutingApplied, Stamp
+from libs.contracts.failing import AutoscalerTrouble
 from libs.contracts.ids import EdgeId, EventId, Incarnation, ModelName, ReplicaId
 from libs.contracts.leader import LeaderClaim
 from libs.contracts.reports import RoutingStatus
 from libs.contracts.targets import DecidedTarget, ManualTarget, ScaleReason
 from libs.errors import PeerUnreachableError, PermissionDeniedError
 from libs.testing.nats_server import NatsServer
-from libs.testing.records import a_fact, a_lease, a_load_report, a_model, a_tenant
+from libs.testing.records import (
+    a_fact,
+    a_failing_model,
+    a_lease,
+    a_load_report,
+    a_model,
+    a_tenant,
+)
 
 STAMP = Stamp(event_id=EventId("e" * 32), occurred_at=1.0, source="test")
 M = ModelName("m")
@@ -44,6 +52,8 @@ WRITES: list[tuple[str, str, Record, str]] = [
     ("tenants", "acme", a_tenant(), CLI),
     ("targets", "manual.m", MANUAL, CLI),
     ("targets", "decided.m", DECIDED, AUTOSCALER),
+    ("targets", "failing.m", a_failing_model(), AUTOSCALER),
+    ("targets", "trouble", AutoscalerTrouble(cause="away", since=1.0), AUTOSCALER),
     ("leaders", "autoscaler", CLAIM, AUTOSCALER),
     ("routing", "e", ROUTING, ROUTER_CONFIG),
 ]
@@ -74,7 +84,7 @@ async def test_a_record_is_written_by_its_owner_and_nobody_else(
 @pytest.mark.parametrize(
     ("user", "buckets"),
     [
-        (ROUTER_CONFIG, ["replicas", "models", "tenants"]),
+        (ROUTER_CONFIG, ["replicas", "models", "tenants", "targets"]),
         (AUTOSCALER, ["models", "targets", "replicas"]),
         (CLI, ["models", "tenants", "targets", "replicas", "routing", "leaders"]),
     ],

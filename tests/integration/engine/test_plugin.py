@@ -71,6 +71,7 @@ def test_every_entry_point_is_found_by_its_folder_alone() -> None:
         "watch_parent",
         "report_engine",
         "use_engine_folder",
+        "keep_start_error",
     ]
 
 

@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 import socket
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -15,6 +16,7 @@ import httpx
 import pytest
 
 from libs.haproxy.client import HaproxyClient
+from libs.haproxy.codec import Ok
 from libs.haproxy.commands import (
     AddServer,
     AdminState,
@@ -24,7 +26,14 @@ from libs.haproxy.commands import (
     SetServerState,
     ShowHolds,
 )
-from libs.haproxy.config import WHOLE_BODY_BYTES, Balance, EdgeConfig, PoolConfig
+from libs.haproxy.config import (
+    FAILING_MAP,
+    WHOLE_BODY_BYTES,
+    Balance,
+    EdgeConfig,
+    PoolConfig,
+    failing_value,
+)
 from libs.haproxy.hold import HoldLimits
 from libs.haproxy.tables import parse_holds
 from libs.testing.eventually import eventually
@@ -346,3 +355,90 @@ def told_on(path: Path) -> Iterator[Callable[[], Iterator[bytes]]]:
                     yield listening.recv(16_384)
 
         yield read
+
+
+ERROR = 'SafetensorError: "incomplete" \\ metadata; file not fully covered: 50 % é'
+
+
+async def fail(edge: Holding, *, next_try_in_s: int | None, error: str = ERROR) -> None:
+    """Say that the model of the pool without servers fails, and when it is tried again."""
+    at = 0 if next_try_in_s is None else int(time.time()) + next_try_in_s
+    entry = ("lc1", failing_value(next_try_at=at, error=error))
+    assert isinstance(await edge.admin.replace_map(FAILING_MAP, (entry,)), Ok)
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+async def test_nothing_is_held_for_a_model_that_fails(
+    folder: Path, replica: FakeReplica, threads: int
+) -> None:
+    """The answer says why, in OpenAI's shape whatever the error holds, and when to ask again."""
+    async with holding(folder, replica, threads=threads) as edge:
+        await fail(edge, next_try_in_s=40)
+
+        answer = await asyncio.wait_for(edge.ask(), 5)
+        split = await asyncio.wait_for(edge.ask("split"), 5)
+        other = edge.asking(1, "other")
+        await edge.until_held(px0=1)
+        served = await edge.ask("m")
+        await cancel(other)
+
+    assert (answer.status_code, split.status_code, served.status_code) == (503, 503, 200)
+    assert answer.json()["error"]["code"] == "model_failing"
+    assert f"`empty` does not start: {ERROR}; try again in" in answer.json()["error"]["message"]
+    assert 30 <= int(answer.headers["retry-after"]) <= 40
+
+
+async def test_what_is_held_is_answered_when_the_failure_becomes_known(edge: Holding) -> None:
+    """Also a body that came through the body reader's door; nobody waits for the limit."""
+    waiting = edge.asking(3)
+    await edge.until_held(lc1=3)
+
+    await fail(edge, next_try_in_s=None)
+    answers = await asyncio.wait_for(asyncio.gather(*waiting), 5)
+
+    assert {answer.json()["error"]["code"] for answer in answers} == {"model_failing"}
+    assert {answer.headers["retry-after"] for answer in answers} == {"10"}
+    await edge.until_held()
+
+
+async def test_a_model_that_fails_no_longer_is_waited_for_again(edge: Holding) -> None:
+    """The map is the only thing that says it fails."""
+    await fail(edge, next_try_in_s=40)
+    refused = await edge.ask()
+    assert isinstance(await edge.admin.replace_map(FAILING_MAP, ()), Ok)
+
+    waiting = edge.asking(1)
+    await edge.until_held(lc1=1)
+    await cancel(waiting)
+
+    assert refused.status_code == 503
+
+
+async def test_a_replica_that_is_there_answers_whatever_is_said_of_its_model(
+    edge: Holding, second: FakeReplica
+) -> None:
+    """Only a pool without a usable server is looked up: old knowledge stops nobody."""
+    await fail(edge, next_try_in_s=40)
+    ref = await edge.add(second)
+    await edge.set_state(ref, AdminState.READY)
+
+    answer = await edge.ask()
+
+    assert answer.status_code == 200
+
+
+async def test_a_pause_that_cannot_be_is_not_asked_for(edge: Holding) -> None:
+    """The clocks of two machines may differ by hours."""
+    await fail(edge, next_try_in_s=40_000)
+    far = await edge.ask()
+    await fail(edge, next_try_in_s=-40_000)
+    past = await edge.ask()
+
+    assert (far.headers["retry-after"], past.headers["retry-after"]) == ("600", "10")
+
+
+async def cancel(tasks: list[asyncio.Task[httpx.Response]]) -> None:
+    """End requests whose answer does not matter."""
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)

@@ -10,11 +10,12 @@ import httpx
 
 from libs.bus.ports import Received
 from libs.contracts.reports import DemandReport
-from libs.contracts.subjects import DEMAND_SUBJECTS
+from libs.contracts.subjects import DEMAND_SUBJECTS, TARGETS_BUCKET, failing_key
 from libs.haproxy.config import WHOLE_BODY_BYTES
 from libs.testing.edge_world import EdgeWorld
+from libs.testing.eventually import eventually
 from libs.testing.real_haproxy import haproxy_in
-from libs.testing.records import a_model
+from libs.testing.records import a_failing_model, a_model
 
 NEVER_S = 60
 """Longer than a test takes: what happens earlier was told, not found."""
@@ -102,3 +103,52 @@ async def test_haproxy_alone_holds_too(idle_world: EdgeWorld) -> None:
     assert still_waiting
     assert answer.status_code == httpx.codes.SERVICE_UNAVAILABLE
     assert answer.headers["retry-after"]
+
+
+async def test_a_model_that_fails_is_refused_at_once_and_served_when_it_comes(
+    idle_world: EdgeWorld,
+) -> None:
+    """What waits already is answered as well; nothing is reloaded, and other models are held."""
+    world = idle_world
+    await world.declare(a_model("other", replicas_min=0))
+    await holding_world(world, hold_timeout_s=60)
+    async with world.bus.reports(DEMAND_SUBJECTS) as reports:
+        waiting = asyncio.create_task(world.ask())
+        await until_held(reports, 1)
+
+    failing = a_failing_model(error="no such file")
+    await world.bus.put(TARGETS_BUCKET, failing_key(failing.model), failing)
+    held = await asyncio.wait_for(waiting, 10)
+    refused = await asyncio.wait_for(world.ask(), 5)
+    other = asyncio.create_task(world.ask("other"))
+    await world.join(await world.replica("r1"))
+
+    async def served() -> bool:
+        return (await world.ask()).is_success
+
+    await eventually(served, what="an answer of the replica")
+    status = await world.status()
+
+    for answer in (held, refused):
+        assert (answer.status_code, answer.headers["retry-after"]) == (503, "10")
+        assert "`m` does not start: no such file" in answer.json()["error"]["message"]
+    assert not other.done()
+    assert status is not None
+    assert status.reloads == 0
+    other.cancel()
+
+
+async def test_haproxy_alone_knows_which_models_fail(idle_world: EdgeWorld) -> None:
+    """It stands in the state directory, from which a HAProxy starts without anybody's help."""
+    world = idle_world
+    await holding_world(world, hold_timeout_s=60)
+    failing = a_failing_model()
+    await world.bus.put(TARGETS_BUCKET, failing_key(failing.model), failing)
+    refused = await asyncio.wait_for(world.ask(), 10)
+    await world.router_config.stop()
+
+    async with haproxy_in(world.folder / "state"):
+        await world.until_up()
+        alone = await asyncio.wait_for(world.ask(), 5)
+
+    assert [refused.json()["error"]["code"], alone.json()["error"]["code"]] == ["model_failing"] * 2

@@ -39,6 +39,7 @@ def test_a_new_directory_has_everything_that_a_start_needs(tmp_path: Path) -> No
         "models.map",
         "listing.map",
         "tenants.map",
+        "failing.map",
         "counters.json",
     }
 
@@ -58,6 +59,21 @@ def test_a_script_is_part_of_what_a_start_needs(tmp_path: Path) -> None:
 
     assert (again, changed) == (False, True)
     assert script.read_text() == text
+
+
+def test_a_directory_of_an_older_version_gets_what_it_lacks(tmp_path: Path) -> None:
+    """HAProxy does not start without every map; what stands in one stays."""
+    StateFiles(tmp_path, pools_per_kind=1).prepare(a_config(tmp_path))
+    failing = tmp_path / "failing.map"
+    failing.unlink()
+
+    StateFiles(tmp_path, pools_per_kind=1).prepare(a_config(tmp_path))
+    made = failing.read_text()
+    failing.write_text("lc0 0:no such file\n")
+    StateFiles(tmp_path, pools_per_kind=1).prepare(a_config(tmp_path))
+
+    assert made == ""
+    assert failing.read_text() == "lc0 0:no such file\n"
 
 
 def test_counters_outlive_the_program(tmp_path: Path) -> None:

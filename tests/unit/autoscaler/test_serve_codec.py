@@ -19,7 +19,11 @@ from services.autoscaler.adapters.ray_serve.codec import (
     render_scale,
     scale_path,
 )
-from services.autoscaler.domain.applications import Application, serving_part
+from services.autoscaler.domain.applications import (
+    Application,
+    ObservedApplication,
+    serving_part,
+)
 
 GOLDEN = Path(__file__).parent / "golden" / "serve_details_ray_2_60.json"
 ADAPTER = AdapterSpec(name="sql", source="/adapters/sql")
@@ -93,7 +97,7 @@ def test_a_scale_call_names_the_one_deployment() -> None:
 
 def test_a_real_answer_is_parsed() -> None:
     """What Ray 2.60 says about two applications, one of them scaled to none."""
-    first, second = parse_details(GOLDEN.read_bytes())
+    first, second = parsed(GOLDEN.read_bytes())
 
     assert (first.name, first.target, first.status) == ("alpha", 2, "RUNNING")
     assert first.scaled_from_outside
@@ -104,14 +108,16 @@ def test_a_real_answer_is_parsed() -> None:
 
 def test_a_cluster_without_serve_has_no_applications() -> None:
     """The answer before Serve was ever started."""
-    assert parse_details(b'{"applications": {}, "proxies": {}}') == ()
+    assert parse_details(b'{"applications": {}, "proxies": {}, "controller_info": {}}') is None
 
 
 def test_an_application_whose_arguments_are_foreign_has_no_spec() -> None:
     """It will differ from everything desired, and so be replaced."""
     body = {"status": "RUNNING", "deployed_app_config": {"import_path": "x:y", "args": {"q": 1}}}
 
-    (found,) = parse_details(json.dumps({"applications": {"m": body}}).encode())
+    (found,) = parsed(
+        json.dumps({"controller_info": {"x": 1}, "applications": {"m": body}}).encode()
+    )
 
     assert found.spec is None
     assert found.target is None
@@ -122,7 +128,9 @@ def test_a_spec_survives_serve() -> None:
     config = json.loads(render_config([replace(APP)]))["applications"][0]
     body = {"status": "RUNNING", "deployed_app_config": config}
 
-    (found,) = parse_details(json.dumps({"applications": {"m": body}}).encode())
+    (found,) = parsed(
+        json.dumps({"controller_info": {"x": 1}, "applications": {"m": body}}).encode()
+    )
 
     assert found.spec == SPEC
 
@@ -132,3 +140,10 @@ def test_an_unknown_answer_is_refused(body: bytes) -> None:
     """A login page is not an empty cluster."""
     with pytest.raises(TerminalError):
         parse_details(body)
+
+
+def parsed(body: bytes) -> tuple[ObservedApplication, ...]:
+    """Parse the answer of a Serve that runs."""
+    found = parse_details(body)
+    assert found is not None
+    return found

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from libs.bus.codec import Message, decode, decode_fact, decode_record, decode_report, encode
 from libs.bus.ports import Record, Report
 from libs.contracts.events import Fact
-from libs.contracts.lease import Endpoint
+from libs.contracts.failing import FailingModel
+from libs.contracts.lease import Endpoint, UnixEndpoint
 from libs.contracts.model_spec import EngineSpec, ModelSpec, ScalingSpec
 from libs.contracts.tenant import Priority, Tenant
 from libs.errors import TerminalError, UnknownSchemaError
@@ -24,6 +25,22 @@ NAMES = st.from_regex(r"[a-z0-9][a-z0-9_-]{0,62}", fullmatch=True)
 st.register_type_strategy(float, NUMBERS)
 st.register_type_strategy(
     Endpoint, st.builds(Endpoint, host=NAMES, port=st.integers(min_value=1, max_value=65_535))
+)
+st.register_type_strategy(
+    UnixEndpoint, st.builds(UnixEndpoint, path=NAMES.map(lambda name: f"/run/{name}.sock"))
+)
+st.register_type_strategy(
+    FailingModel,
+    st.builds(
+        FailingModel,
+        model=NAMES,
+        error=NAMES,
+        failed_starts=st.integers(0, 1000),
+        failed_at=NUMBERS,
+        next_try_at=st.none() | NUMBERS,
+        blocked=st.booleans(),
+        retries=st.integers(0, 1000),
+    ),
 )
 st.register_type_strategy(
     ModelSpec,

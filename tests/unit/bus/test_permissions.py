@@ -28,6 +28,8 @@ SERVICES = [user for user in USERS if user != ADMIN]
         ("$KV.tenants.t", {CLI}),
         ("$KV.targets.manual.m", {CLI}),
         ("$KV.targets.decided.m", {AUTOSCALER}),
+        ("$KV.targets.failing.m", {AUTOSCALER}),
+        ("$KV.targets.trouble", {AUTOSCALER}),
         ("$KV.leaders.autoscaler", {AUTOSCALER}),
         ("$KV.routing.edge", {ROUTER_CONFIG}),
         ("load.m.r1", {REPLICA}),

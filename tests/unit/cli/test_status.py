@@ -115,7 +115,7 @@ def test_reasons_are_shown_as_they_are() -> None:
     shown = Console(width=300)
 
     with shown.capture() as printed:
-        for part in tables(the_status(spec=SPEC, leases=[lease])):
+        for part in tables(the_status(spec=SPEC, leases=[lease]), now=0.0):
             shown.print(part)
 
     assert "failed no [/tmp/x]" in printed.get()

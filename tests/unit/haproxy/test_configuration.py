@@ -91,10 +91,10 @@ def test_holding_is_one_rule_that_steady_state_never_meets() -> None:
     rules = list(dict.fromkeys(line for line in lines if "lua" in line))
 
     assert rules == [
-        "lua-load hold.lua 120 128 512 8",
+        "lua-load hold.lua 120 128 512 8 failing.map",
         "tune.lua.forced-yield 1000000",
         "tune.lua.log.stderr off",
-        "http-request lua.hold if { nbsrv eq 0 }",
+        "http-request lua.hold if { nbsrv eq 0 } !{ var(txn.failing) -m found }",
     ]
     assert render_scripts(holding).keys() == {"hold.lua"}
     assert "lua" not in render_base(refusing)

@@ -16,6 +16,7 @@ from dataclasses import replace
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from libs.contracts.failing import FailingModel
 from libs.contracts.ids import Incarnation, ModelName, ReplicaId, TenantName
 from libs.contracts.lease import (
     Endpoint,
@@ -50,6 +51,7 @@ from services.router_config.domain.plan import (
     Action,
     Adjust,
     Admit,
+    Block,
     Drain,
     Join,
     Publish,
@@ -65,7 +67,7 @@ settings.load_profile("histories")
 GRACE_S = 15.0
 POOLS = 3
 ROUNDS_MAX = 8
-RANK = {Admit: -1, Adjust: 0, Resume: 0, Join: 0, Publish: 1, Drain: 2, Retire: 3}
+RANK = {Admit: -2, Block: -1, Adjust: 0, Resume: 0, Join: 0, Publish: 1, Drain: 2, Retire: 3}
 
 leases = st.builds(
     ReplicaLease,
@@ -123,8 +125,19 @@ tenants = st.builds(
     requests_per_minute=st.none() | st.integers(1, 3),
 )
 tenant_sets = st.lists(tenants, max_size=3, unique_by=lambda tenant: tenant.name).map(tuple)
+failing = st.builds(
+    FailingModel,
+    model=st.sampled_from(["m0", "m1", "m9"]).map(ModelName),
+    error=st.sampled_from(["no such file", "no room"]),
+    failed_starts=st.just(3),
+    failed_at=st.just(0.0),
+    next_try_at=st.none() | st.sampled_from([1.5, 2.0]),
+    blocked=st.booleans(),
+)
+failing_sets = st.lists(failing, max_size=3, unique_by=lambda each: each.model).map(tuple)
 knowns = st.builds(
     Known,
+    failing=failing_sets,
     leases=lease_sets,
     models=st.none() | model_sets,
     tenants=st.none() | st.builds(KnownTenants, tenants=tenant_sets, open_to_all=st.booleans()),
@@ -168,11 +181,22 @@ def apply(observed: Observed, actions: tuple[Action, ...]) -> Observed:
                 servers[key] = replace(servers[key], admin=Admin.MAINT)
                 if servers[key].sessions == 0:
                     del servers[key]
-            case Admit(access=access):
-                observed = replace(observed, access=access, access_foreign=False)
-            case Publish(routes=routes, listing=listing):
-                observed = replace(observed, routes=routes, listing=listing, foreign=False)
+            case _:
+                observed = apply_to_maps(observed, action)
     return replace(observed, servers=tuple(servers.values()))
+
+
+def apply_to_maps(observed: Observed, action: Action) -> Observed:
+    """Replace one of HAProxy's maps."""
+    match action:
+        case Admit(access=access):
+            return replace(observed, access=access, access_foreign=False)
+        case Block(blocked=blocked):
+            return replace(observed, blocked=blocked, blocked_foreign=False)
+        case Publish(routes=routes, listing=listing):
+            return replace(observed, routes=routes, listing=listing, foreign=False)
+        case _:
+            return observed
 
 
 def live(observed: Observed, seed: int) -> Observed:
@@ -239,6 +263,7 @@ def test_a_settled_edge_is_what_was_wanted(history: list[tuple[Known, int]], kno
     assert all(seen.admin is Admin.READY and seen.checked for seen in observed.servers)
     assert observed.routes == wanted.routes
     assert observed.access == wanted.access
+    assert observed.blocked == wanted.blocked
 
 
 @given(histories, knowns)

@@ -16,6 +16,7 @@ from libs.haproxy.config import (
     ACCESS_KEYS_ONLY,
     ACCESS_OPEN,
     BASE_FILE,
+    FAILING_MAP,
     LISTING_MAP,
     MODELS_MAP,
     POOLS_FILE,
@@ -291,6 +292,7 @@ def _maps() -> dict[str, str]:
     return {
         MODELS_MAP: _routes(FrontEnds.PYTHON),
         LISTING_MAP: "",
+        FAILING_MAP: "",
         TENANTS_MAP: render_map(((ACCESS_KEY, ACCESS_OPEN),)),
     }
 

@@ -187,7 +187,7 @@ async def _start(stack: Stack, timeout_s: float) -> None:
         )
     with step("Ray, Ray Serve and the replicas") as say:
         async with stack_bus(stack.layout) as bus:
-            await until_ready(watch, bus, stack.specs, say)
+            await until_ready(watch, bus, stack.specs, say, since=stack.record.started_at)
     with step("first token"):
         await until_served(watch, stack.record.api_url, stack.specs, trusted=stack.trusted())
 

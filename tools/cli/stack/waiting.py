@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 import httpx
 
 from libs.bus.nats_bus import NatsBus
+from libs.contracts.failing import FailingModel
+from libs.contracts.ids import ModelName
 from libs.contracts.lease import ReplicaLease, ReplicaState
 from libs.contracts.model_spec import ModelSpec
-from libs.contracts.subjects import REPLICAS_BUCKET
+from libs.contracts.subjects import REPLICAS_BUCKET, TARGETS_BUCKET
 from libs.errors import ControlPlaneError, UsageError
 from tools.cli.console import Say
+from tools.cli.failures import failing_since
 from tools.cli.logs import tail
 from tools.cli.stack.layout import Layout
 from tools.cli.stack.supervisor import ProgramState, Supervisor
@@ -70,20 +73,27 @@ async def answers(url: str, trusted: Callable[[], Trust]) -> bool:
         return False
 
 
-async def until_ready(watch: Watch, bus: NatsBus, specs: Sequence[ModelSpec], say: Say) -> None:
+async def until_ready(
+    watch: Watch, bus: NatsBus, specs: Sequence[ModelSpec], say: Say, *, since: float
+) -> None:
     """Wait until every model has as many ready replicas as its minimum.
+
+    What failed before `since`, in Unix seconds, another stack wrote.
 
     Raises:
         StartFailedError: replicas fail again and again; the message has the last reason.
     """
-    async with bus.view(REPLICAS_BUCKET) as view:
+    async with bus.view(REPLICAS_BUCKET) as view, bus.view(TARGETS_BUCKET) as targets:
         failures: dict[str, str] = {}
         while True:
             entries = view.snapshot().entries.values()
             leases = [entry.value for entry in entries if isinstance(entry.value, ReplicaLease)]
             if all(_ready(spec, leases) for spec in specs):
                 return
-            say(_summary(specs, leases))
+            records = [entry.value for entry in targets.snapshot().entries.values()]
+            failing = failing_since(records, since)
+            say(_summary(specs, leases, failing))
+            _refuse_failed(specs, failing)
             failures |= _failures(leases)
             if len(failures) >= _RETRIES_SHOWN:
                 raise StartFailedError(f"replicas fail to start: {list(failures.values())[-1]}")
@@ -127,8 +137,26 @@ def _ready(spec: ModelSpec, leases: Sequence[ReplicaLease]) -> bool:
     return sum(lease.state is ReplicaState.READY for lease in mine) >= spec.scaling.min
 
 
-def _summary(specs: Sequence[ModelSpec], leases: Sequence[ReplicaLease]) -> str:
-    return ", ".join(f"{spec.name} {_states(spec, leases)}" for spec in specs)
+def _refuse_failed(specs: Sequence[ModelSpec], failing: Mapping[ModelName, FailingModel]) -> None:
+    """Give up when Ray Serve has: the next try is further away than a person waits."""
+    for spec in specs:
+        failure = failing.get(spec.name)
+        if failure is not None and failure.blocked and spec.scaling.min:
+            raise StartFailedError(f"{spec.name} fails to start: {failure.error}")
+
+
+def _summary(
+    specs: Sequence[ModelSpec],
+    leases: Sequence[ReplicaLease],
+    failing: Mapping[ModelName, FailingModel],
+) -> str:
+    return ", ".join(
+        f"{spec.name} {_states(spec, leases)}{_trouble(failing.get(spec.name))}" for spec in specs
+    )
+
+
+def _trouble(failing: FailingModel | None) -> str:
+    return f" (last error: {failing.error})" if failing else ""
 
 
 def _states(spec: ModelSpec, leases: Sequence[ReplicaLease]) -> str:

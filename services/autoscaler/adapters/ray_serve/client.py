@@ -56,8 +56,8 @@ class RayServeClient:
         self._http = http
         self._limits = limits
 
-    async def observe(self) -> tuple[ObservedApplication, ...]:
-        """Return the applications as they are; none when Serve does not run."""
+    async def observe(self) -> tuple[ObservedApplication, ...] | None:
+        """Return the applications as they are; None when Serve seems not to run."""
         answer = await self._call("GET", APPLICATIONS_PATH, b"", self._limits.request_timeout_s)
         return parse_details(answer)
 
@@ -78,7 +78,12 @@ class RayServeClient:
             )
         except httpx.TransportError as exc:
             why = str(exc) or type(exc).__name__
-            raise PeerUnreachableError(peer="ray_serve", path=path, why=why) from exc
+            raise PeerUnreachableError(
+                "Ray's dashboard, or Ray Serve behind it, does not answer.",
+                peer="ray_serve",
+                path=path,
+                why=why,
+            ) from exc
         _check(answer)
         return answer.content
 

@@ -16,7 +16,12 @@ from pydantic import BaseModel, Field, ValidationError
 from libs.bus.codec import decode_record, encode
 from libs.contracts.model_spec import AdapterSpec, ModelSpec, start_part
 from libs.errors import TerminalError
-from services.autoscaler.domain.applications import Application, ObservedApplication
+from services.autoscaler.adapters.ray_serve.explanations import explain
+from services.autoscaler.domain.applications import (
+    DEPLOY_FAILED,
+    Application,
+    ObservedApplication,
+)
 
 DEPLOYMENT: Final = "replica"
 """The one deployment of every application."""
@@ -26,10 +31,13 @@ SPEC_ARGUMENT: Final = "model_spec"
 
 ALIASES: Final = "aliases"
 ADAPTERS: Final = "adapters"
+ATTEMPT: Final = "attempt"
 """The keys of the deployment's user configuration.
 
 Serve hands a changed user configuration to running replicas, and restarts them for changed
 arguments: so aliases and adapters travel in the one and everything else of the spec in the other.
+A changed configuration of any kind also makes Serve try again what it had given up; replicas do
+not look at the number of the attempt.
 """
 
 
@@ -57,8 +65,8 @@ def scale_path(application: str) -> str:
     return f"/api/v1/applications/{application}/deployments/{DEPLOYMENT}/scale"
 
 
-def parse_details(body: bytes) -> tuple[ObservedApplication, ...]:
-    """Parse the answer of `GET /api/serve/applications/`.
+def parse_details(body: bytes) -> tuple[ObservedApplication, ...] | None:
+    """Parse the answer of `GET /api/serve/applications/`; None when it knows of no controller.
 
     Raises:
         TerminalError: it is not what Serve of this version answers.
@@ -68,16 +76,21 @@ def parse_details(body: bytes) -> tuple[ObservedApplication, ...]:
     except ValidationError as exc:
         why = exc.errors()[0]
         raise TerminalError("Ray Serve answered in an unknown form.", why=str(why["msg"])) from exc
+    if not details.controller_info:
+        return None
     return tuple(_observed(name, app) for name, app in sorted(details.applications.items()))
 
 
 class _Deployment(BaseModel):
     target_num_replicas: int
+    status: str = ""
+    message: str = ""
 
 
 class _UserConfig(BaseModel):
     aliases: tuple[str, ...] = ()
     adapters: tuple[AdapterSpec, ...] = ()
+    attempt: int = 0
 
 
 class _DeploymentConfig(BaseModel):
@@ -99,6 +112,7 @@ class _Application(BaseModel):
 
 
 class _Details(BaseModel):
+    controller_info: dict[str, object] = Field(default_factory=dict)
     applications: dict[str, _Application]
 
 
@@ -109,6 +123,7 @@ def _application(app: Application) -> dict[str, object]:
         "user_config": {
             ALIASES: list(app.spec.aliases),
             ADAPTERS: [asdict(adapter) for adapter in app.spec.adapters],
+            **({ATTEMPT: app.attempt} if app.attempt else {}),
         },
     }
     return {
@@ -131,7 +146,16 @@ def _observed(name: str, app: _Application) -> ObservedApplication:
         target=deployment.target_num_replicas if deployment else None,
         status=app.status,
         message=app.message,
+        trouble=_trouble(app, deployment),
+        attempt=_user_config(config).attempt if config else 0,
     )
+
+
+def _trouble(app: _Application, deployment: _Deployment | None) -> str:
+    """Return what went wrong: a deployment says why, an application without one as well."""
+    if deployment is not None and deployment.message:
+        return explain(deployment.message, failed=deployment.status == DEPLOY_FAILED)
+    return explain(app.message, failed=app.status == DEPLOY_FAILED)
 
 
 def _spec(config: _Config) -> ModelSpec | None:
@@ -147,9 +171,13 @@ def _spec(config: _Config) -> ModelSpec | None:
 
 def _with_user_config(spec: ModelSpec, config: _Config) -> ModelSpec | None:
     """Return the whole spec; None when the two halves do not fit together."""
-    found = [each.user_config for each in config.deployments if each.user_config]
-    user_config = found[0] if found else _UserConfig()
+    user_config = _user_config(config)
     try:
         return replace(spec, aliases=user_config.aliases, adapters=user_config.adapters)
     except ValueError:
         return None
+
+
+def _user_config(config: _Config) -> _UserConfig:
+    found = [each.user_config for each in config.deployments if each.user_config]
+    return found[0] if found else _UserConfig()

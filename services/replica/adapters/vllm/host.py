@@ -39,6 +39,7 @@ from services.replica.adapters.vllm.engine_core import (
     engine_config,
     start_engine,
 )
+from services.replica.adapters.vllm.engine_error import telling_engine_errors
 from services.replica.adapters.vllm.engine_reports import EngineReports, Record, engine_reports
 from services.replica.adapters.vllm.engine_spans import Engine
 from services.replica.adapters.vllm.engine_start import shut_down, start_beside
@@ -163,7 +164,8 @@ async def running_engine(launch: Launch) -> AsyncIterator[tuple[VllmEngine, Any]
 async def _engine(
     arguments: Namespace, launch: Launch, reports: EngineReports
 ) -> AsyncIterator[tuple[VllmEngine, Any]]:
-    started, reason = await _start(arguments, launch)
+    with telling_engine_errors(launch.folder):
+        started, reason = await _start(arguments, launch)
     if started.rust is None:
         reports.serve_through(PYTHON_ALONE)
     try:

@@ -31,7 +31,7 @@ from services.router_config.adapters.haproxy.codec import (
 )
 from services.router_config.adapters.haproxy.maps import EdgeMaps
 from services.router_config.domain.model import Observed, ObservedServer, ServerKey
-from services.router_config.domain.plan import Action, Admit, Join, Publish, Retire
+from services.router_config.domain.plan import Action, Admit, Block, Join, Publish, Retire
 from services.router_config.ports import Done, EdgeView, Outcome, Pending, Refused
 
 ACTIONS_AT_ONCE: Final = 32
@@ -76,7 +76,7 @@ class HaproxyEdge:
         states, stats = parse_servers_state(shown[1]), parse_stat(shown[2])
         holds = parse_holds(await self._client.query(ShowHolds()))
         await self._maps.read(parse_maps(shown[3]), pid=info.pid)
-        routes, access = self._maps.routes, self._maps.access
+        routes, access, blocked = self._maps.routes, self._maps.access, self._maps.blocked
         servers = self._tables.join(states, stats, self._addresses)
         self._forget(servers)
         return EdgeView(
@@ -88,6 +88,8 @@ class HaproxyEdge:
                 foreign=routes.foreign,
                 access=access.access,
                 access_foreign=access.foreign,
+                blocked=blocked.blocked,
+                blocked_foreign=blocked.foreign,
                 busy=busy_pools(stats),
             ),
             demand=pool_demand(stats, holds),
@@ -106,6 +108,8 @@ class HaproxyEdge:
             return await self._maps.publish(action)
         if isinstance(action, Admit):
             return await self._maps.admit(action)
+        if isinstance(action, Block):
+            return await self._maps.block(action)
         self._note(action)
         commands = server_commands(action)
         reply = await self._client.execute_all(commands)
@@ -130,7 +134,7 @@ class HaproxyEdge:
         if len(batch) > 1:
             for action in batch:
                 self._note(action)
-            each = [server_commands(a) for a in batch if not isinstance(a, Publish | Admit)]
+            each = [server_commands(a) for a in batch if not isinstance(a, Publish | Admit | Block)]
             reply = await self._client.execute_all([c for commands in each for c in commands])
             if not isinstance(reply, Rejected):
                 return [Done(commands=len(commands)) for commands in each]
@@ -158,7 +162,7 @@ def _was_there(action: Action, text: str) -> bool:
 
 def _goes_with_others(action: Action) -> bool:
     """A refused removal is waited for, and maps take several commands: those go alone."""
-    return not isinstance(action, Publish | Admit | Retire)
+    return not isinstance(action, Publish | Admit | Block | Retire)
 
 
 def _batched(items: Iterable[Action], size: int) -> Iterator[tuple[Action, ...]]:

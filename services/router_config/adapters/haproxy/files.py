@@ -12,6 +12,7 @@ from pydantic import TypeAdapter, ValidationError
 from libs.contracts.lease import UnixEndpoint
 from libs.haproxy.config import (
     BASE_FILE,
+    FAILING_MAP,
     LISTING_MAP,
     MODELS_MAP,
     POOLS_FILE,
@@ -24,6 +25,7 @@ from libs.haproxy.config import (
 )
 from libs.telemetry.logging import get_logger
 from services.router_config.adapters.haproxy.access_codec import access_entries, read_access
+from services.router_config.adapters.haproxy.blocked_codec import blocked_entries
 from services.router_config.adapters.haproxy.codec import (
     EDITS_MAX,
     REPLACED_NAMES_MAX,
@@ -89,6 +91,7 @@ class StateFiles:
             self.save(nothing, self._counters)
         else:
             self._write_access(self._access())
+            self._write(FAILING_MAP, self._read(FAILING_MAP) or "")
             self._add_pools()
         return before[BASE_FILE] is not None and (
             before != texts or self._pools_before != self._counters.pools_per_kind
@@ -112,6 +115,8 @@ class StateFiles:
             self._write(LISTING_MAP, render_map(listing_entries(routing.listing)))
         if before is None or routing.access != before.access:
             self._write_access(routing.access)
+        if before is None or routing.blocked != before.blocked:
+            self._write(FAILING_MAP, render_map(blocked_entries(routing.blocked)))
         if before is None or (routing.servers, counters.pools_per_kind) != (
             before.servers,
             pools_before,

@@ -1,4 +1,4 @@
-"""HAProxy's maps, as they were last read or written: which name leads where, and who may ask.
+"""HAProxy's maps, as they were last read or written: names, tenants, models that fail.
 
 A map is replaced whole, in one commit. Only a few names of a large map are changed where they
 stand, each at once: the others are then neither sent again nor freed. Source: ADR 11.
@@ -13,12 +13,17 @@ from typing import Final
 from libs.haproxy.client import HaproxyClient
 from libs.haproxy.codec import Rejected
 from libs.haproxy.commands import MapEdit, ShowMap
-from libs.haproxy.config import LISTING_MAP, MODELS_MAP, TENANTS_MAP
+from libs.haproxy.config import FAILING_MAP, LISTING_MAP, MODELS_MAP, TENANTS_MAP
 from libs.haproxy.tables import MapInfo, parse_map
 from services.router_config.adapters.haproxy.access_codec import (
     ReadAccess,
     access_entries,
     read_access,
+)
+from services.router_config.adapters.haproxy.blocked_codec import (
+    ReadBlocked,
+    blocked_entries,
+    read_blocked,
 )
 from services.router_config.adapters.haproxy.codec import (
     EDITS_MAX,
@@ -31,16 +36,17 @@ from services.router_config.adapters.haproxy.codec import (
     route_entries,
 )
 from services.router_config.domain.model import Routes
-from services.router_config.domain.plan import Admit, Publish
+from services.router_config.domain.plan import Admit, Block, Publish
 from services.router_config.domain.route_changes import route_changes
 from services.router_config.ports import Done, Outcome, Refused
 
 MAP_REREAD_S: Final = 30.0
 """`set map` by hand changes no version, so a map is read whole this often in any case."""
 
-_MAPS: Final = (MODELS_MAP, LISTING_MAP, TENANTS_MAP)
+_MAPS: Final = (MODELS_MAP, LISTING_MAP, TENANTS_MAP, FAILING_MAP)
 _NO_ROUTES: Final = ReadRoutes(routes=Routes(), foreign=False)
 _NO_ACCESS: Final = ReadAccess(access=None, foreign=False)
+_NONE_BLOCKED: Final = ReadBlocked(blocked={}, foreign=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,6 +65,7 @@ class _Held:
     entries: Entries | None
     routes: ReadRoutes = _NO_ROUTES
     access: ReadAccess = _NO_ACCESS
+    blocked: ReadBlocked = _NONE_BLOCKED
 
 
 class EdgeMaps:
@@ -82,6 +89,12 @@ class EdgeMaps:
         """Who may ask."""
         held = self._held.get(TENANTS_MAP)
         return held.access if held else _NO_ACCESS
+
+    @property
+    def blocked(self) -> ReadBlocked:
+        """Which pools nobody waits for."""
+        held = self._held.get(FAILING_MAP)
+        return held.blocked if held else _NONE_BLOCKED
 
     @property
     def listing(self) -> str:
@@ -121,6 +134,14 @@ class EdgeMaps:
             PeerUnreachableError: HAProxy does not answer in time.
         """
         return await self._replace({TENANTS_MAP: access_entries(action.access)})
+
+    async def block(self, action: Block) -> Outcome:
+        """Bring the pools that nobody waits for to what they should be.
+
+        Raises:
+            PeerUnreachableError: HAProxy does not answer in time.
+        """
+        return await self._replace({FAILING_MAP: blocked_entries(action.blocked)})
 
     def _edits(self, routes: Routes) -> tuple[MapEdit, ...] | None:
         """Return what changes single names, if any, or None where the map must be replaced."""
@@ -186,6 +207,7 @@ class EdgeMaps:
             entries=None if is_routes else entries,
             routes=read,
             access=read_access(entries) if info.file == TENANTS_MAP else _NO_ACCESS,
+            blocked=read_blocked(entries) if info.file == FAILING_MAP else _NONE_BLOCKED,
         )
 
     def _same_or(self, read: ReadRoutes) -> ReadRoutes:
