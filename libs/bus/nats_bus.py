@@ -16,7 +16,7 @@ from libs.bus.live_bucket import LiveBucket, RawEntry, Rejected, decode_entry
 from libs.bus.nats_facts import read_facts
 from libs.bus.nats_link import NatsLink, Session
 from libs.bus.nats_view import follow_bucket
-from libs.bus.nats_wire import delete_headers, fact_headers, raw_entry, write_headers
+from libs.bus.nats_wire import delete_headers, fact_headers, read_entry, write_headers
 from libs.bus.ports import BucketView, Entry, Received, Record, Report, StoredFact
 from libs.bus.report_queue import ReportQueue
 from libs.bus.settings import BusSettings
@@ -53,8 +53,11 @@ class NatsBus:
         """
         live = LiveBucket(bucket, self._clock)
         async with running(follow_bucket(self._link, self._settings, bucket, live)):
-            await self._wait_whole(live, bucket)
-            yield live
+            try:
+                await self._wait_whole(live, bucket)
+                yield live
+            finally:
+                live.close()
 
     async def get(self, bucket: str, key: str) -> Entry | None:
         """Read one key; None when it is not there."""
@@ -132,7 +135,7 @@ class NatsBus:
                 found = await session.jetstream.get_msg(stream, subject=subject, direct=True)
             except nats.js.errors.NotFoundError:
                 return None
-        return raw_entry(bucket, subject, found.data, found.seq or 0, found.headers)
+        return read_entry(bucket, subject, found)
 
     async def _store(self, subject: str, body: bytes, headers: dict[str, str]) -> int:
         session = await self._session()

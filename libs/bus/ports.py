@@ -58,6 +58,9 @@ class Snapshot:
             bus starts again from nothing. Writing an equal value again is no change.
         connected_since: Unix time in seconds since when the view has been whole and live;
             None while the bus is away (the entries are then the last known ones).
+        unproven: keys of leases that were older than their TTL when the bucket was read. Where
+            clocks differ they may live: the next refresh makes entries of them. What is never
+            refreshed is left out here and in `entries` alike.
     """
 
     bucket: str
@@ -65,6 +68,7 @@ class Snapshot:
     revision: int
     connected_since: float | None
     rejected: tuple[str, ...] = ()
+    unproven: tuple[str, ...] = ()
 
 
 class BucketView(Protocol):
@@ -96,6 +100,8 @@ class StateStore(Protocol):
 
     async def get(self, bucket: str, key: str) -> Entry | None:
         """Read one key; None when it is not there.
+
+        One reading cannot tell whether a lease is still refreshed: views can.
 
         Raises:
             PeerUnreachableError: the bus did not answer in time; so do all the methods below.

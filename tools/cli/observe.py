@@ -10,7 +10,7 @@ from contextlib import AsyncExitStack
 from typing import Final
 
 from libs.bus.nats_bus import NatsBus
-from libs.bus.ports import Record, Report
+from libs.bus.ports import BucketView, Record, Report
 from libs.contracts.ids import ModelName
 from libs.contracts.lease import ReplicaLease
 from libs.contracts.model_spec import ModelSpec
@@ -57,10 +57,19 @@ async def observe(bus: NatsBus, layout: Layout) -> Observed:
 
 
 async def read_buckets(bus: NatsBus, buckets: tuple[str, ...]) -> list[Record]:
-    """Read whole buckets, one after the other in one list."""
+    """Read whole buckets, one after the other in one list; waits for unproven leases' refresh."""
     async with AsyncExitStack() as stack:
         views = [await stack.enter_async_context(bus.view(bucket)) for bucket in buckets]
+        await asyncio.gather(*(_proven(view) for view in views))
         return [entry.value for view in views for entry in view.snapshot().entries.values()]
+
+
+async def _proven(view: BucketView) -> None:
+    """Wait for one refresh of the leases that look too old: clocks may differ."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(_REPORT_WAIT_S):
+            while view.snapshot().unproven:
+                await view.changed(timeout_s=_REPORT_WAIT_S)
 
 
 async def stored_models(bus: NatsBus) -> dict[ModelName, ModelSpec]:

@@ -12,9 +12,10 @@ from libs.bus.ports import BucketView, Entry, Record, Snapshot
 from libs.contracts.lease import ReplicaState
 from libs.errors import PeerUnreachableError, TerminalError
 from libs.testing.bus_worlds import BusUnderTest
-from libs.testing.records import a_lease, with_state
+from libs.testing.records import a_lease, a_model, with_state
 
 REPLICAS = "replicas"
+MODELS = "models"
 KEY = "m.r1"
 
 
@@ -242,21 +243,35 @@ async def test_opening_a_view_while_the_bus_is_away_fails_in_time(world: BusUnde
 
 async def test_a_view_reads_everything_again_when_the_bus_is_back(world: BusUnderTest) -> None:
     """The same view goes on, with a fresh `connected_since`."""
-    await world.bus.put(REPLICAS, KEY, a_lease())
+    await world.bus.put(MODELS, "m", a_model())
 
-    async with world.bus.view(REPLICAS) as view:
+    async with world.bus.view(MODELS) as view:
         before = view.snapshot().connected_since
         await world.go_away()
         await seen(view, lambda s: s.connected_since is None)
         await world.come_back()
         snapshot = await seen(view, lambda s: s.connected_since is not None)
-        await world.bus.put(REPLICAS, "m.r2", a_lease("r2"))
-        await seen(view, has("m.r2"))
+        await world.bus.put(MODELS, "m2", a_model("m2"))
+        await seen(view, has("m2"))
 
-    assert set(snapshot.entries) == {KEY}
+    assert set(snapshot.entries) == {"m"}
     assert before is not None
     assert snapshot.connected_since is not None
     assert snapshot.connected_since > before
+
+
+@pytest.mark.parametrize("bucket", [REPLICAS, "leaders", "routing"])
+async def test_no_lease_outlives_the_server(world: BusUnderTest, bucket: str) -> None:
+    """Whoever lives writes it again within a second; whoever died cannot come back with it."""
+    await world.bus.put(bucket, KEY, a_lease(), ttl_s=60)
+
+    async with world.bus.view(bucket) as view:
+        await world.go_away()
+        await seen(view, lambda s: s.connected_since is None)
+        await world.come_back()
+        snapshot = await seen(view, lambda s: s.connected_since is not None)
+
+    assert dict(snapshot.entries) == {}
 
 
 async def test_a_view_of_a_bus_that_lost_its_disk_ends_up_empty_and_live(

@@ -13,7 +13,7 @@ from typing import Final
 from deploy.local.nats_binary import find_nats_server
 from deploy.local.prometheus_conf import render_prometheus_conf
 from deploy.local.supervisord_conf import render
-from libs.bus.provision import provision
+from libs.bus.provision import forget_leases, provision
 from libs.bus.settings import BusSettings, read_credentials
 from libs.contracts.exposure import Listener, refusal, warning
 from libs.contracts.model_spec import ModelSpec
@@ -177,6 +177,8 @@ async def _start(stack: Stack, timeout_s: float) -> None:
         # Ray takes longest, so it starts at once and is waited for last.
         stack.supervisor.start(RAY)
         await provision(_admin(stack.layout), timeout_s=timeout_s)
+        # Nothing of an earlier stack lives, so no lease in the store is anybody's.
+        await forget_leases(_admin(stack.layout), timeout_s=timeout_s)
     with step("HAProxy under router-config"):
         stack.supervisor.start(ROUTER_CONFIG)
         stack.supervisor.start(BODY_READER)
