@@ -10,8 +10,13 @@ from typing import Final
 from libs.bus.codec import decode_record
 from libs.bus.lifetimes import Lifetimes
 from libs.bus.ports import Entry, Headers, Snapshot
+from libs.bus.record_keys import record_key
 from libs.clock import Clock, TimerHandle, wait_for_event
+from libs.contracts.checks import line
 from libs.errors import TerminalError
+from libs.telemetry.logging import get_logger
+
+_log = get_logger(__name__)
 
 TICK_S: Final = 1.0
 """How often a view looks for leases whose time is over."""
@@ -37,7 +42,7 @@ class RawEntry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rejected:
-    """A value that could not be decoded, and why."""
+    """A value that is no record of this version, or not the one of its key, and why."""
 
     revision: int
     why: str
@@ -53,7 +58,10 @@ def decode_entry(raw: RawEntry) -> Held | None:
     try:
         value = decode_record(raw.body)
     except TerminalError as exc:
-        return Rejected(revision=raw.revision, why=str(exc))
+        return Rejected(revision=raw.revision, why=line(str(exc)))
+    key = record_key(value)
+    if key != raw.key:
+        return Rejected(revision=raw.revision, why=f"It is about {key}.")
     return Entry(key=raw.key, value=value, revision=raw.revision, headers=raw.headers)
 
 
@@ -86,7 +94,7 @@ class LiveBucket:
             entries={key: value for key, value in held if isinstance(value, Entry)},
             revision=self._revision,
             connected_since=self._connected_since,
-            rejected=tuple(key for key, value in held if isinstance(value, Rejected)),
+            rejected={key: value.why for key, value in held if isinstance(value, Rejected)},
             unproven=self._lifetimes.unproven,
         )
 
@@ -144,7 +152,7 @@ class LiveBucket:
         else:
             self._held[raw.key] = held
             self._bodies[raw.key] = raw.body
-        self._note(before, self._shown(raw.key))
+        self._note(raw.key, before, self._shown(raw.key))
 
     def _shown(self, key: str) -> Held | None:
         """Return what a snapshot has of a key."""
@@ -179,10 +187,13 @@ class LiveBucket:
             return None
         return replace(before, revision=raw.revision, headers=raw.headers)
 
-    def _note(self, before: Held | None, after: Held | None) -> None:
-        if not _same(before, after):
-            self._revision += 1
-            self._wake.set()
+    def _note(self, key: str, before: Held | None, after: Held | None) -> None:
+        if _same(before, after):
+            return
+        self._revision += 1
+        self._wake.set()
+        if isinstance(after, Rejected):
+            _log.warning("record_rejected", bucket=self._bucket, key=line(key), why=after.why)
 
 
 def _same(before: Held | None, after: Held | None) -> bool:

@@ -84,9 +84,10 @@ class NatsBus:
             return None
         return await self._store_if(bucket, key, value, mark.revision, ttl_s)
 
-    async def delete(self, bucket: str, key: str) -> None:
-        """Remove one key; removing what is not there is no error."""
-        await self._store(bucket_subject(bucket, key), b"", delete_headers(inject()))
+    async def delete(self, bucket: str, key: str, *, revision: int | None = None) -> bool:
+        """Remove one key; with `revision` only if it still has that one."""
+        headers = delete_headers(inject(), revision=revision)
+        return await self._store_unless_changed(bucket, key, b"", headers) is not None
 
     async def record(self, fact: Fact) -> None:
         """Store a fact; storing the same event id again within two minutes stores it once."""
@@ -147,8 +148,14 @@ class NatsBus:
         self, bucket: str, key: str, value: Record, revision: int, ttl_s: float | None
     ) -> int | None:
         headers = write_headers(inject(), ttl_s=ttl_s, revision=revision)
+        return await self._store_unless_changed(bucket, key, encode(value), headers)
+
+    async def _store_unless_changed(
+        self, bucket: str, key: str, body: bytes, headers: dict[str, str]
+    ) -> int | None:
+        """Write; None where the key has another revision than the headers say."""
         try:
-            return await self._store(bucket_subject(bucket, key), encode(value), headers)
+            return await self._store(bucket_subject(bucket, key), body, headers)
         except TerminalError as exc:
             match exc.__cause__:
                 case nats.js.errors.APIError(err_code=code) if code in _WRONG_LAST_SEQUENCE:

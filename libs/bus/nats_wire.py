@@ -86,10 +86,10 @@ def write_headers(
     return headers
 
 
-def delete_headers(trace: Mapping[str, str]) -> dict[str, str]:
+def delete_headers(trace: Mapping[str, str], *, revision: int | None = None) -> dict[str, str]:
     """Build the headers of a removal that leaves no lasting trace in the bucket."""
     rollup = {_OPERATION: "PURGE", Header.ROLLUP.value: "sub"}
-    return write_headers(trace, ttl_s=TOMBSTONE_TTL_S) | rollup
+    return write_headers(trace, ttl_s=TOMBSTONE_TTL_S, revision=revision) | rollup
 
 
 def fact_headers(trace: Mapping[str, str], event_id: str) -> dict[str, str]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from libs.contracts.events import Fact
@@ -53,7 +53,8 @@ class Snapshot:
     """A whole bucket at one moment.
 
     Attributes:
-        entries: by key; keys whose value cannot be decoded are left out and named in `rejected`.
+        entries: by key; keys whose value cannot be decoded, or is about another key, are left out.
+        rejected: those keys, each with the reason in one line.
         revision: counts the changes that this view has seen; it never falls, not even when the
             bus starts again from nothing. Writing an equal value again is no change.
         connected_since: Unix time in seconds since when the view has been whole and live;
@@ -67,7 +68,7 @@ class Snapshot:
     entries: Mapping[str, Entry]
     revision: int
     connected_since: float | None
-    rejected: tuple[str, ...] = ()
+    rejected: Mapping[str, str] = field(default_factory=dict)
     unproven: tuple[str, ...] = ()
 
 
@@ -126,8 +127,11 @@ class StateStore(Protocol):
         """
         ...
 
-    async def delete(self, bucket: str, key: str) -> None:
-        """Remove one key; removing what is not there is no error."""
+    async def delete(self, bucket: str, key: str, *, revision: int | None = None) -> bool:
+        """Remove one key; removing what is not there is no error.
+
+        With `revision` only if it still has that one; False when somebody else was faster.
+        """
         ...
 
 

@@ -116,10 +116,14 @@ class InMemoryBus:
             return None
         return self._write(bucket, key, encode(value), ttl_s)
 
-    async def delete(self, bucket: str, key: str) -> None:
-        """Remove one key; removing what is not there is no error."""
+    async def delete(self, bucket: str, key: str, *, revision: int | None = None) -> bool:
+        """Remove one key; with `revision` only if it still has that one."""
         self._reach()
+        held = self._buckets[bucket].get(key)
+        if revision is not None and (held is None or held.revision != revision):
+            return False
         self._remove(bucket, key)
+        return True
 
     async def record(self, fact: Fact) -> None:
         """Store a fact; storing the same event id twice stores it once."""

@@ -10,18 +10,21 @@ from contextlib import AsyncExitStack
 from typing import Final
 
 from libs.bus.nats_bus import NatsBus
-from libs.bus.ports import BucketView, Record, Report
+from libs.bus.ports import BucketView, Record, Report, Snapshot
+from libs.contracts.checks import line
 from libs.contracts.ids import ModelName
 from libs.contracts.lease import ReplicaLease
 from libs.contracts.model_spec import ModelSpec
 from libs.contracts.reports import DemandReport, LoadReport, RoutingStatus
 from libs.contracts.subjects import (
     DEMAND_SUBJECTS,
+    LEADERS_BUCKET,
     LOAD_SUBJECTS,
     MODELS_BUCKET,
     REPLICAS_BUCKET,
     ROUTING_BUCKET,
     TARGETS_BUCKET,
+    TENANTS_BUCKET,
 )
 from libs.contracts.targets import DecidedTarget, ManualTarget
 from libs.errors import PeerUnreachableError
@@ -29,15 +32,19 @@ from tools.cli.stack.layout import Layout
 from tools.cli.stack.supervisor import Supervisor
 from tools.cli.status import Observed, ProcessStatus
 
+_OBSERVED_BUCKETS: Final = (
+    *(MODELS_BUCKET, REPLICAS_BUCKET, TARGETS_BUCKET, ROUTING_BUCKET),
+    *(TENANTS_BUCKET, LEADERS_BUCKET),
+)
+
 _REPORT_WAIT_S: Final = 1.5
 """Replicas and edges report once a second."""
 
 
 async def observe(bus: NatsBus, layout: Layout) -> Observed:
     """Read everything once; waits at most 1.5 s for the reports of replicas and edges."""
-    records = await read_buckets(
-        bus, (MODELS_BUCKET, REPLICAS_BUCKET, TARGETS_BUCKET, ROUTING_BUCKET)
-    )
+    snapshots = await read_snapshots(bus, _OBSERVED_BUCKETS)
+    records = _values(snapshots)
     leases = [each for each in records if isinstance(each, ReplicaLease)]
     specs = [each for each in records if isinstance(each, ModelSpec)]
     loads, demands = await asyncio.gather(
@@ -53,15 +60,29 @@ async def observe(bus: NatsBus, layout: Layout) -> Observed:
         demands=[each for each in demands if isinstance(each, DemandReport)],
         routing=next((each for each in records if isinstance(each, RoutingStatus)), None),
         processes=processes(layout),
+        rejected=[
+            f"{snapshot.bucket}/{line(key)}: {why}"
+            for snapshot in snapshots
+            for key, why in snapshot.rejected.items()
+        ],
     )
 
 
 async def read_buckets(bus: NatsBus, buckets: tuple[str, ...]) -> list[Record]:
-    """Read whole buckets, one after the other in one list; waits for unproven leases' refresh."""
+    """Read whole buckets, one after the other in one list."""
+    return _values(await read_snapshots(bus, buckets))
+
+
+async def read_snapshots(bus: NatsBus, buckets: tuple[str, ...]) -> list[Snapshot]:
+    """Read whole buckets; waits for a refresh of leases that look too old."""
     async with AsyncExitStack() as stack:
         views = [await stack.enter_async_context(bus.view(bucket)) for bucket in buckets]
         await asyncio.gather(*(_proven(view) for view in views))
-        return [entry.value for view in views for entry in view.snapshot().entries.values()]
+        return [view.snapshot() for view in views]
+
+
+def _values(snapshots: list[Snapshot]) -> list[Record]:
+    return [entry.value for snapshot in snapshots for entry in snapshot.entries.values()]
 
 
 async def _proven(view: BucketView) -> None:

@@ -98,7 +98,11 @@ class ProcessStatus:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Status:
-    """The whole stack as `sluice status` shows it."""
+    """The whole stack as `sluice status` shows it.
+
+    Attributes:
+        rejected: records on the bus that nobody uses, each with its bucket, its key and why.
+    """
 
     api_url: str
     haproxy: HAProxyStatus
@@ -106,6 +110,7 @@ class Status:
     routing: RoutingRevision
     models: tuple[ModelStatus, ...]
     processes: tuple[ProcessStatus, ...]
+    rejected: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, object]:
         """Return plain values for `--json`."""
@@ -124,6 +129,7 @@ class Observed:
     demands: Iterable[DemandReport]
     routing: RoutingStatus | None
     processes: tuple[ProcessStatus, ...]
+    rejected: Iterable[str] = ()
 
 
 def assemble(observed: Observed, *, api_url: str, nats_url: str) -> Status:
@@ -139,6 +145,7 @@ def assemble(observed: Observed, *, api_url: str, nats_url: str) -> Status:
             for spec in sorted(observed.specs, key=lambda spec: spec.name)
         ),
         processes=observed.processes,
+        rejected=tuple(observed.rejected),
     )
 
 

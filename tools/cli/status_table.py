@@ -11,6 +11,9 @@ from tools.cli.status import ModelStatus, ReplicaStatus, Status
 
 _UNKNOWN = "?"
 
+REJECTED_SHOWN_MAX = 8
+"""Records that are named; `--json` names all."""
+
 
 def tables(status: Status) -> Iterator[str | Table]:
     """Render the status as lines and tables."""
@@ -22,6 +25,11 @@ def tables(status: Status) -> Iterator[str | Table]:
     if status.routing.degraded:
         yield f"         [yellow]degraded: {escape(status.routing.degraded)}[/]"
     yield f"NATS     {status.nats_url}"
+    for each in status.rejected[:REJECTED_SHOWN_MAX]:
+        yield f"         [yellow]not used: {escape(each)}[/]"
+    if len(status.rejected) > REJECTED_SHOWN_MAX:
+        beyond = len(status.rejected) - REJECTED_SHOWN_MAX
+        yield f"         [yellow]and {beyond} more that are not used[/]"
     yield _processes(status)
     yield _models(status)
     yield from _served_by_python(status)

@@ -227,6 +227,8 @@ class Known:
     """What the bus says.
 
     Attributes:
+        leases: of replicas that live where replicas may.
+        objections: what is wrong with the others, a line for each.
         models: as last known; None while none was ever heard of: every route then stays as it is.
         models_lost: the bus has no models although nobody was seen to remove them.
         tenants: None while no bus was ever reached.
@@ -240,6 +242,7 @@ class Known:
     tenants: KnownTenants | None = None
     connected_for_s: float | None = None
     away_for_s: float | None = None
+    objections: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -26,7 +26,7 @@ from libs.clock import SystemClock
 from libs.contracts.leader import LeaderClaim
 from libs.testing.eventually import eventually
 from libs.testing.nats_server import NatsServer, nats_server
-from libs.testing.records import a_lease
+from libs.testing.records import a_lease, a_model
 from tools.cli.observe import read_buckets
 
 BUCKETS = ("replicas", "leaders")
@@ -73,12 +73,12 @@ async def test_leases_of_before_can_be_forgotten(tmp_path: Path) -> None:
     async with nats_server(tmp_path) as server:
         await write_leases(server)
         async with connect(server.settings(ADMIN)) as bus:
-            await bus.put("models", "m.kept", a_lease())
+            await bus.put("models", "m", a_model())
 
             await forget_leases(server.settings(ADMIN))
 
             assert await read_buckets(bus, BUCKETS) == []
-            assert await bus.get("models", "m.kept") is not None
+            assert await bus.get("models", "m") is not None
 
 
 async def until_it_leads(leadership: Leadership) -> None:

@@ -162,6 +162,9 @@ def _edge_environment(
         f"{prefix}METRICS_PORT": str(record.metrics_port),
         **({f"{prefix}TLS_CERTIFICATE_FILE": certificate} if certificate else {}),
         f"{prefix}NATS_CREDENTIALS_FILE": str(layout.credentials("router-config")),
+        # Every replica of one machine listens there; anything else that says so is none of ours.
+        f"{prefix}REPLICA_NETWORKS": "127.0.0.0/8,::1/128",
+        f"{prefix}REPLICA_SOCKETS_DIR": str(layout.replica_sockets),
         f"{prefix}TRACES_DIR": str(layout.traces),
     }
 

@@ -22,10 +22,9 @@ from libs.engine.memory import available_memory_bytes
 from libs.errors import UsageError
 from libs.haproxy.binary import find_haproxy
 from tools.cli.console import err, step
-from tools.cli.declare import check_sources, write_changes
+from tools.cli.declare import check_sources, read_models, write_changes
 from tools.cli.model_changes import model_changes
 from tools.cli.models_yaml import load_models
-from tools.cli.observe import stored_models
 from tools.cli.stack.bus import stack_bus
 from tools.cli.stack.down import stop_hard
 from tools.cli.stack.layout import Layout
@@ -250,5 +249,6 @@ def _admin(layout: Layout) -> BusSettings:
 
 async def _declare(stack: Stack) -> None:
     async with stack_bus(stack.layout) as bus:
-        stored = await stored_models(bus)
-        await write_changes(bus, model_changes(declared=stack.specs, stored=stored))
+        stored = await read_models(bus)
+        changes = model_changes(declared=stack.specs, stored=stored.specs)
+        await write_changes(bus, changes, stored)
