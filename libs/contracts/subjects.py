@@ -29,6 +29,12 @@ ROUTING_BUCKET: Final = "routing"
 
 FACTS_STREAM: Final = "FACTS"
 FACTS_SUBJECTS: Final = "fact.>"
+PROBE_KEY: Final = "probe.write"
+"""No record has this key: whoever tries whether a bucket can be written removes it."""
+
+FACTS_PROBE: Final = "fact.probe.-"
+"""What is stored under this subject is no fact, but tried whether facts can be stored."""
+
 LOAD_SUBJECTS: Final = "load.>"
 DEMAND_SUBJECTS: Final = "demand.>"
 

@@ -13,6 +13,7 @@ from tools.cli.stack.processes import STACK_ID_VARIABLE
 from tools.cli.stack.record import StackRecord
 
 NATS: Final = "nats"
+NATS_WATCH: Final = "nats-watch"
 RAY: Final = "ray"
 ROUTER_CONFIG: Final = "router-config"
 BODY_READER: Final = "body-reader"
@@ -61,6 +62,7 @@ def programs(
     }
     return [
         _nats(layout, base, nats_server),
+        _nats_watch(layout, base),
         _ray(layout, record, base, cuda=cuda),
         _router_config(layout, record, base),
         _body_reader(layout, record, base),
@@ -97,6 +99,23 @@ def _nats(layout: Layout, base: Mapping[str, str], nats_server: str) -> Program:
         environment=base,
         directory=layout.var,
         log_file=layout.logs / "nats.log",
+    )
+
+
+def _nats_watch(layout: Layout, base: Mapping[str, str]) -> Program:
+    """Starts NATS again where it cannot write although there is room."""
+    return Program(
+        name=NATS_WATCH,
+        command=[
+            *(sys.executable, "-m", "deploy.local.nats_watch"),
+            str(layout.credentials(NATS_WATCH)),
+            str(layout.nats_store),
+            str(layout.supervisor_socket),
+            NATS,
+        ],
+        environment=base,
+        directory=layout.var,
+        log_file=layout.logs / "nats-watch.log",
     )
 
 

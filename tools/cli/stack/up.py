@@ -40,6 +40,7 @@ from tools.cli.stack.programs import (
     BODY_READER,
     LOGICAL_SLOTS,
     NATS,
+    NATS_WATCH,
     RAY,
     ROUTER_CONFIG,
     inherited,
@@ -178,6 +179,7 @@ async def _start(stack: Stack, timeout_s: float) -> None:
         await provision(_admin(stack.layout), timeout_s=timeout_s)
         # Nothing of an earlier stack lives, so no lease in the store is anybody's.
         await forget_leases(_admin(stack.layout), timeout_s=timeout_s)
+        stack.supervisor.start(NATS_WATCH)
     with step("HAProxy under router-config"):
         stack.supervisor.start(ROUTER_CONFIG)
         stack.supervisor.start(BODY_READER)
