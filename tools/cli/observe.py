@@ -74,10 +74,10 @@ async def read_buckets(bus: NatsBus, buckets: tuple[str, ...]) -> list[Record]:
 
 
 async def read_snapshots(bus: NatsBus, buckets: tuple[str, ...]) -> list[Snapshot]:
-    """Read whole buckets; waits for a refresh of leases that look too old."""
+    """Read whole buckets; waits at most 1.5 s for leases that may be written in this moment."""
     async with AsyncExitStack() as stack:
         views = [await stack.enter_async_context(bus.view(bucket)) for bucket in buckets]
-        await asyncio.gather(*(_proven(view) for view in views))
+        await asyncio.gather(*(_settled(view) for view in views))
         return [view.snapshot() for view in views]
 
 
@@ -85,12 +85,20 @@ def _values(snapshots: list[Snapshot]) -> list[Record]:
     return [entry.value for snapshot in snapshots for entry in snapshot.entries.values()]
 
 
-async def _proven(view: BucketView) -> None:
-    """Wait for one refresh of the leases that look too old: clocks may differ."""
+async def _settled(view: BucketView) -> None:
+    """Wait for one refresh of leases that look too old, and for the first where there is none.
+
+    Clocks may differ, and a NATS that was just started again has no lease until replicas write.
+    """
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(_REPORT_WAIT_S):
-            while view.snapshot().unproven:
+            while _is_unsettled(view.snapshot()):
                 await view.changed(timeout_s=_REPORT_WAIT_S)
+
+
+def _is_unsettled(snapshot: Snapshot) -> bool:
+    is_empty = snapshot.bucket == REPLICAS_BUCKET and not snapshot.entries
+    return is_empty or bool(snapshot.unproven)
 
 
 async def stored_models(bus: NatsBus) -> dict[ModelName, ModelSpec]:

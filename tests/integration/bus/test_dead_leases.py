@@ -81,6 +81,18 @@ async def test_leases_of_before_can_be_forgotten(tmp_path: Path) -> None:
             assert await bus.get("models", "m") is not None
 
 
+async def test_a_single_look_waits_for_leases_that_are_written_in_this_moment(
+    tmp_path: Path,
+) -> None:
+    """A NATS that was just started again has none, and every replica lives."""
+    async with nats_server(tmp_path) as server, connect(server.settings(ADMIN)) as bus:
+        looking = asyncio.create_task(read_buckets(bus, BUCKETS))
+        await asyncio.sleep(0.5)
+        await bus.put("replicas", "m.r1", a_lease("r1"), ttl_s=5)
+
+        assert await looking == [a_lease("r1")]
+
+
 async def until_it_leads(leadership: Leadership) -> None:
     """Refresh as a standby does."""
     while not leadership.leads:
