@@ -53,7 +53,7 @@ jetstream {{
   store_dir: {_text(conf.store_dir)}
   max_memory_store: {MEMORY_STORE_MAX_MIB}MB
   max_file_store: {conf.file_store_max_mib}MB
-  # What is on disk is written rarely, and must outlive a power cut once it was acknowledged.
+  # Streams on disk are written rarely; acknowledged writes must survive a power cut.
   sync_interval: always
 }}
 authorization {{

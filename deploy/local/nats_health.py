@@ -1,9 +1,9 @@
-"""When NATS is to be started again: writes fail on disk although there is room (pure).
+"""Decide when to restart NATS: writes fail although the disk has room (pure).
 
-Theory: a full disk is no reason, since a new server could not write either. While the disk is full
-nothing is tried, because each write that fails breaks one more stream until the next start.
-Afterwards, and every now and then in any case, each stream is tried. Only a server that answers and
-takes no write, twice in a row, is started again, and not more often than once in a while.
+Theory: a restart can't help while the disk is full. Each failed write breaks one more stream until
+the next restart, so no write is tried then. Afterwards, and once a minute in any case, each stream
+is tried. The server is restarted only if it answers but takes no write, twice in a row, and not
+more often than every `RESTART_PAUSE_S`.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ RESTART_PAUSE_S: Final = 30.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Health:
-    """What is known of a server, with times in monotonic seconds.
+    """State of the watch; times are in monotonic seconds.
 
     Attributes:
         suspected: the disk was full or a write failed since writes were last seen to work.
@@ -38,7 +38,7 @@ class Health:
 
 
 def after_look(health: Health, *, free_bytes: int) -> Health:
-    """Take in how much room there is."""
+    """Record how much room there is."""
     if free_bytes < ROOM_BYTES_MIN:
         return replace(health, suspected=True, failures=0)
     return health
@@ -52,7 +52,7 @@ def is_probe_due(health: Health, *, free_bytes: int, now: float) -> bool:
 
 
 def after_probe(health: Health, *, is_failing: bool | None, now: float) -> Health:
-    """Take in whether writes fail; None where the server did not answer."""
+    """Record whether writes fail; None if the server did not answer."""
     tried = replace(health, probed_at=now)
     match is_failing:
         case None:
@@ -64,12 +64,12 @@ def after_probe(health: Health, *, is_failing: bool | None, now: float) -> Healt
 
 
 def is_restart_due(health: Health, *, now: float) -> bool:
-    """Tell whether to start the server again."""
+    """Tell whether to restart the server."""
     if health.failures < FAILURES_MAX:
         return False
     return health.restarted_at is None or now - health.restarted_at >= RESTART_PAUSE_S
 
 
 def after_restart(health: Health, *, now: float) -> Health:
-    """Take in that it was started again; whether it helped is seen by the next try."""
+    """Record a restart; the next probe tells whether it helped."""
     return replace(health, failures=0, restarted_at=now)

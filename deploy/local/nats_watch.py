@@ -1,6 +1,6 @@
-"""Starts a machine's NATS again when it cannot write although there is room on the disk.
+"""Restart a machine's NATS when its writes fail although the disk has room.
 
-Run it beside supervisord, which starts what was killed:
+It runs under the same supervisord as NATS, which restarts a killed program:
 `python -m deploy.local.nats_watch CREDENTIALS STORE_DIR SUPERVISOR_SOCKET PROGRAM`.
 Decision: ADR-0018.
 """
@@ -32,14 +32,14 @@ from libs.errors import PeerUnreachableError
 from libs.telemetry.logging import configure_logging, get_logger
 
 LOOK_S: Final = 2.0
-"""How often the disk's room is looked at."""
+"""Interval between two checks of the disk, in seconds."""
 
 _log = get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Watched:
-    """The server that is watched, and who keeps it running."""
+    """The watched server and its supervisord."""
 
     settings: BusSettings
     store_dir: Path
@@ -58,11 +58,11 @@ def main() -> None:
 
 
 def look(health: Health, watched: Watched) -> Health:
-    """Look at the disk once, try writes if they are due, and start the server again if it must."""
+    """Check the disk once, probe writes if that is due, and restart the server if needed."""
     try:
         free_bytes = shutil.disk_usage(watched.store_dir).free
     except OSError:
-        return health  # without a store there is nothing to write to; `up` makes it
+        return health  # no store yet
     health = after_look(health, free_bytes=free_bytes)
     if not is_probe_due(health, free_bytes=free_bytes, now=time.monotonic()):
         return health
@@ -85,9 +85,9 @@ def _failing(settings: BusSettings, *, facts: bool) -> tuple[str, ...] | None:
 
 
 def _kill(watched: Watched) -> None:
-    """Have supervisord kill its own child, which it then starts again.
+    """Let supervisord kill its child; supervisord then starts it again.
 
-    SIGTERM would end it with code 0, after which supervisord leaves it ended.
+    After SIGTERM nats-server exits with code 0, and supervisord would not restart it.
     """
     transport = SupervisorTransport(None, None, f"unix://{watched.supervisor_socket}")
     try:

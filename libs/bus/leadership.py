@@ -1,9 +1,9 @@
 """One leader at a time, by a lease in the bucket `leaders`.
 
 A leader that cannot refresh its claim stops leading before the claim expires on the bus, by its
-own monotonic clock. Whoever waits takes over a claim that it has seen unchanged for longer than its
-TTL, whatever the bus says: an unclean end of nats-server can bring a dead leader's claim back.
-Each write names the revision that it replaces, so one of two claimants wins.
+own monotonic clock. A standby takes over a claim that has not changed for longer than its TTL by
+the standby's clock: after an unclean end, nats-server can bring back a dead leader's claim.
+Each write names the revision that it replaces, so exactly one of two claimants wins.
 Two leaders are still possible for up to a second, when the bus itself was started again and a
 standby claims before the leader has noticed, so what leaders do must be idempotent.
 """
@@ -86,12 +86,12 @@ class Leadership:
         self._until = began + LEADER_TTL_S - SAFETY_S if written else 0.0
 
     async def _is_other_dead(self) -> bool:
-        """Tell whether the other's claim has been the same one for longer than its TTL."""
+        """Tell whether the other claim has been unchanged for longer than its TTL."""
         now = self._clock.monotonic()
         try:
             entry = await self._store.get(LEADERS_BUCKET, self._service)
         except TerminalError:
-            return False  # a newer version's claim leads as well
+            return False  # a newer version may lead
         if entry is None or entry.revision != self._other.revision:
             self._other = _Other(revision=entry.revision if entry else 0, seen_at=now)
             return False

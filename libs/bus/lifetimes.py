@@ -1,19 +1,18 @@
-"""Which leases of a bucket still count, by their reader's own time.
+"""Decide which leases of a bucket still count, by the reader's own time.
 
-Theory: a lease is written with a TTL and written again long before that passes, so its reader
-needs no word of the bus to know that one is dead: nothing was written for longer than the TTL.
-That matters, because nats-server can bring expired values back from its store after an unclean
-end, and then no scan ends them.
+Theory: a lease has a TTL and is refreshed long before that passes. A reader can therefore tell by
+itself that a lease is dead: it was not refreshed for longer than the TTL. The reader cannot rely on
+the server for this, because nats-server can bring back expired values from its store after an
+unclean end, and then never expires them.
 
-- A write that is *heard* (it arrives while the bucket is followed) makes its lease count for its
-  TTL and a little more. That time is the reader's own: seconds in which it was listening. A
-  process that was stopped, and a bus that was away, cost no lease anything.
-- A lease that is *read* with the whole bucket may be of any age. It counts if it is not older than
-  its TTL by the two machines' clocks; otherwise it is *unproven* and counts from its next write on.
-  So a dead lease never counts, and clocks that differ hide a living one for one refresh at most.
-- The same revision never counts again once its time is over.
+- *Heard*: a write that arrives while the reader follows the bucket. Its lease counts for the TTL
+  plus `SLACK_S` of listening time. A stopped process and an absent bus don't use up that time.
+- *Read*: a value that comes with the whole bucket and may have any age. It counts if its age, by
+  the clocks of both machines, is at most the TTL. Otherwise it is *unproven* until its next write.
+  Clocks that differ therefore hide a living lease for at most one refresh.
+- A revision whose time has passed never counts again.
 
-A value without a TTL always counts.
+Values without a TTL always count.
 """
 
 from __future__ import annotations
@@ -22,8 +21,11 @@ from dataclasses import dataclass
 from typing import Final
 
 SLACK_S: Final = 2.0
-"""How much longer than its TTL a lease counts, so that the server's own expiry comes first where it
-works: it looks once a second, and every reader hears of it."""
+"""How much longer than its TTL a lease counts, in seconds.
+
+The server checks for expired values once a second and tells every reader, so its expiry normally
+comes first.
+"""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -41,7 +43,7 @@ class _Lease:
 
 
 class Lifetimes:
-    """The leases of one bucket; whatever is not among them counts."""
+    """The leases of one bucket; keys that are not among them count."""
 
     def __init__(self) -> None:
         """Know no lease."""
@@ -49,7 +51,7 @@ class Lifetimes:
         self._doubted = False
 
     def __bool__(self) -> bool:
-        """Tell whether time matters to anything."""
+        """Tell whether any lease has time left."""
         return any(lease.left_s > 0 for lease in self._leases.values())
 
     @property
@@ -59,7 +61,7 @@ class Lifetimes:
         return tuple(sorted(key for key, each in leases if not each.proven and each.left_s > 0))
 
     def counts(self, key: str) -> bool:
-        """Tell whether a value under this key is to be taken for alive."""
+        """Tell whether the value of this key counts."""
         lease = self._leases.get(key)
         return lease is None or (lease.proven and lease.left_s > 0)
 
@@ -83,15 +85,15 @@ class Lifetimes:
         self._leases.pop(key, None)
 
     def doubt(self) -> None:
-        """Begin a time in which nothing can be heard; what counts goes on counting."""
+        """Note that writes cannot be heard for now; leases that count keep counting."""
         self._doubted = True
 
     def trust(self) -> None:
-        """Everything has been read since."""
+        """Note that the whole bucket was read again."""
         self._doubted = False
 
     def pass_time(self, seconds: float) -> tuple[str, ...]:
-        """Let time pass in which writes would have been heard; returns what no longer counts."""
+        """Let listening time pass; returns the keys that stopped counting."""
         over: list[str] = []
         for key, lease in self._leases.items():
             if lease.left_s > 0:

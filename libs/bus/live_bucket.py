@@ -42,7 +42,7 @@ class RawEntry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rejected:
-    """A value that is no record of this version, or not the one of its key, and why."""
+    """A value that cannot be decoded or belongs to another key, and why."""
 
     revision: int
     why: str
@@ -69,8 +69,8 @@ class LiveBucket:
     """A `BucketView` that its owner feeds, and closes.
 
     Writing the same value again renews its revision but is no change: a lease that is refreshed
-    once a second wakes nobody. One that is no longer refreshed leaves the view, whatever the bus
-    says; `lifetimes.py` has the rule.
+    once a second does not wake the reader. A lease that is no longer refreshed leaves the view even
+    if the bus still has it; `lifetimes.py` has the rule.
     """
 
     def __init__(self, bucket: str, clock: Clock) -> None:
@@ -140,7 +140,7 @@ class LiveBucket:
             self._wake.set()
 
     def close(self) -> None:
-        """Look at nothing any more."""
+        """Stop the timer."""
         self._stop_time()
 
     def _take(self, raw: RawEntry, before: Held | None) -> None:

@@ -59,9 +59,9 @@ class Snapshot:
             bus starts again from nothing. Writing an equal value again is no change.
         connected_since: Unix time in seconds since when the view has been whole and live;
             None while the bus is away (the entries are then the last known ones).
-        unproven: keys of leases that were older than their TTL when the bucket was read. Where
-            clocks differ they may live: the next refresh makes entries of them. What is never
-            refreshed is left out here and in `entries` alike.
+        unproven: keys of leases that were older than their TTL when the bucket was read. If clocks
+            differ, such a replica may be alive; its next refresh makes the lease an entry. A lease
+            that is not refreshed within its TTL leaves this list as well.
     """
 
     bucket: str
@@ -130,7 +130,7 @@ class StateStore(Protocol):
     async def delete(self, bucket: str, key: str, *, revision: int | None = None) -> bool:
         """Remove one key; removing what is not there is no error.
 
-        With `revision` only if it still has that one; False when somebody else was faster.
+        With `revision` only if it still has that one; False if it was changed meanwhile.
         """
         ...
 

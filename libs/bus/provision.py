@@ -121,7 +121,7 @@ async def provision(settings: BusSettings, *, timeout_s: float = 10.0) -> None:
 
 
 async def forget_leases(settings: BusSettings, *, timeout_s: float = 10.0) -> None:
-    """Empty the buckets of leases, for whoever knows that nobody lives who wrote one.
+    """Empty the buckets of leases; only safe when no process that writes leases is running.
 
     Raises as `provision`.
     """

@@ -1,6 +1,6 @@
-"""Under which key a record belongs: one that stands elsewhere is about something else than it says.
+"""Map each record to the only key under which it is valid.
 
-A model's process may write leases, so a lease may be written under another replica's key.
+Model processes can write leases, so a lease may appear under another replica's key.
 """
 
 from __future__ import annotations

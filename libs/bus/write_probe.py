@@ -1,7 +1,7 @@
-"""Finds out whether what is on disk can be written: nats-server fails silently where it cannot.
+"""Check whether streams on disk accept writes.
 
-After a write that found no room, a stream on disk refuses every further one until the server is
-started again, without an answer to the writer, while other streams go on. So each is tried.
+After a write that found no room, nats-server answers no further write to that stream until it is
+restarted; other streams keep working. Each stream is therefore tried.
 
 Source: nats-server 2.15.1, "Filestore ... Critical write error"; ADR-0018.
 """
@@ -28,10 +28,10 @@ BUCKETS_ON_DISK: Final = tuple(
 
 
 async def failing_streams(settings: BusSettings, *, facts: bool) -> tuple[str, ...]:
-    """Return what cannot be written although the server answers.
+    """Return the streams that take no write although the server answers.
 
-    In a bucket a key is removed that never was; with `facts` one empty message is stored among the
-    facts, which their readers leave out.
+    A bucket is probed by removing a key that no record has. With `facts` one empty message is
+    stored in the stream of facts; readers of facts skip it.
 
     Raises:
         PeerUnreachableError: the server does not answer, so that nothing is known.
@@ -50,7 +50,7 @@ async def failing_streams(settings: BusSettings, *, facts: bool) -> tuple[str, .
 
 
 async def _takes(session: Session, subject: str, headers: Mapping[str, str]) -> bool:
-    """Tell whether a write is acknowledged; a stream that is full or missing is not broken."""
+    """Tell whether a write works; a stream at its own limit or a missing one counts as working."""
     try:
         with session.asking(subject):
             await session.jetstream.publish(subject, b"", headers=dict(headers))

@@ -1,4 +1,4 @@
-"""What every record keeps to, whoever wrote it: numbers in bounds, and texts of one line."""
+"""Checks that all records share: numbers in bounds, and texts of one line."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 from typing import Final
 
 COUNT_MAX: Final = 1_000_000_000
-"""No count of ours comes near it, and HAProxy's own integers hold it."""
+"""Larger than any count that is possible; fits into HAProxy's integers."""
 
 LINE_CHARS_MAX: Final = 1_000
 """The longest free text in a record: a reason or a cause."""
@@ -26,7 +26,7 @@ def require_count(what: str, value: int | None, *, low: int = 0, high: int = COU
 
 
 def require_time(what: str, value: float | None) -> None:
-    """Refuse a Unix time or a duration that is no number; None passes.
+    """Refuse a Unix time or a duration that is not finite; None passes.
 
     Raises:
         ValueError: it is infinite or not a number.
@@ -37,23 +37,23 @@ def require_time(what: str, value: float | None) -> None:
 
 
 def plausible_count(value: int | None) -> int | None:
-    """Return a count, or None, which means unknown, for what cannot be one."""
+    """Return a count; None (unknown) for a value out of bounds."""
     return value if value is not None and 0 <= value <= COUNT_MAX else None
 
 
 def plausible_rate(value: float | None) -> float | None:
-    """Return a number of at least 0, or None, which means unknown, for what cannot be one."""
+    """Return a number of at least 0; None (unknown) if it is negative or not finite."""
     return value if value is not None and math.isfinite(value) and value >= 0 else None
 
 
 def plausible_ratio(value: float | None) -> float | None:
-    """Return a number from 0 to 1, rounded errors above it cut off; None as `plausible_rate`."""
+    """Return a number from 0 to 1, where more than 1 counts as 1; None as in `plausible_rate`."""
     rate = plausible_rate(value)
     return None if rate is None else min(rate, 1.0)
 
 
 def line(text: str, *, chars_max: int = LINE_CHARS_MAX) -> str:
-    """Make one printable line of any text: what a terminal, a table and a log can show."""
+    """Make one printable line of any text, for terminals, tables and logs."""
     printable = "".join(each if each.isprintable() else " " for each in text[: 2 * chars_max])
     said = " ".join(printable.split())
     return said if len(said) <= chars_max else f"{said[: chars_max - 1].rstrip()}…"

@@ -34,7 +34,7 @@ class Stamp:
     source: str
 
     def __post_init__(self) -> None:
-        """Refuse an id or a time that cannot be, and make a line of the source."""
+        """Refuse an invalid id or time, and make a single line of the source."""
         event_id(self.event_id)
         require_time("occurred_at", self.occurred_at)
         object.__setattr__(self, "source", line(self.source))
@@ -53,7 +53,7 @@ class ReplicaJoined:
     schema: Literal["fact.replica_joined.v1"] = "fact.replica_joined.v1"
 
     def __post_init__(self) -> None:
-        """Refuse names that cannot be."""
+        """Refuse invalid names and numbers."""
         _require_replica(self.model, self.replica_id, self.incarnation)
         require_time("start_duration_s", self.start_duration_s)
         object.__setattr__(self, "address", line(self.address))
@@ -72,7 +72,7 @@ class ReplicaLeft:
     schema: Literal["fact.replica_left.v1"] = "fact.replica_left.v1"
 
     def __post_init__(self) -> None:
-        """Refuse names that cannot be."""
+        """Refuse invalid names and numbers."""
         _require_replica(self.model, self.replica_id, self.incarnation)
         require_time("drain_duration_s", self.drain_duration_s)
         require_count("unfinished", self.unfinished)
@@ -90,7 +90,7 @@ class ReplicaFailed:
     schema: Literal["fact.replica_failed.v1"] = "fact.replica_failed.v1"
 
     def __post_init__(self) -> None:
-        """Refuse names that cannot be, and make a line of the cause."""
+        """Refuse invalid names, and make a single line of the cause."""
         _require_replica(self.model, self.replica_id, self.incarnation)
         object.__setattr__(self, "cause", line(self.cause))
 
@@ -110,7 +110,7 @@ class RoutingApplied:
     schema: Literal["fact.routing_applied.v1"] = "fact.routing_applied.v1"
 
     def __post_init__(self) -> None:
-        """Refuse an id or a number that cannot be."""
+        """Refuse an invalid id or number."""
         edge_id(self.edge_id)
         require_count("revision", self.revision)
         require_count("commands", self.commands)
@@ -130,7 +130,7 @@ class ScaleDecided:
     schema: Literal["fact.scale_decided.v1"] = "fact.scale_decided.v1"
 
     def __post_init__(self) -> None:
-        """Refuse a name or a number that cannot be."""
+        """Refuse an invalid name or number."""
         model_name(self.model)
         require_count("target", self.target)
         require_count("previous", self.previous)
@@ -148,7 +148,7 @@ class ScaleDone:
     schema: Literal["fact.scale_done.v1"] = "fact.scale_done.v1"
 
     def __post_init__(self) -> None:
-        """Refuse a name or a number that cannot be."""
+        """Refuse an invalid name or number."""
         model_name(self.model)
         require_count("target", self.target)
         require_time("duration_s", self.duration_s)

@@ -22,7 +22,7 @@ class LeaderClaim:
     schema: Literal["leader.claim.v1"] = "leader.claim.v1"
 
     def __post_init__(self) -> None:
-        """Refuse a service whose name could not be a key, and make a line of the holder."""
+        """Refuse a service name that cannot be a key, and make a single line of the holder."""
         model_name(self.service)
         require_time("claimed_at", self.claimed_at)
         object.__setattr__(self, "holder", line(self.holder))

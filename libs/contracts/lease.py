@@ -39,13 +39,13 @@ MAX_NUM_SEQS_MAX: Final = 1_000_000
 """More sequences at once than any engine runs; HAProxy takes 0 for no limit at all."""
 
 _NOT_IN_PATHS: Final = re.compile(r"""[\s"'\\;#$]""")
-"""What ends or changes an address in HAProxy's files and commands; it expands `$NAME`.
+"""Characters that end or change an address in HAProxy's files and commands; it expands `$NAME`.
 
 Source: HAProxy 2.8, src/tools.c, str2sa_range; management guide, section 9.3.
 """
 
 _HOST: Final = re.compile(r"[0-9A-Za-z]([0-9A-Za-z.-]{0,251}[0-9A-Za-z])?|[0-9A-Fa-f:.]{2,45}")
-"""A name or an address; an IPv6 zone (`%eth0`) means something on one machine alone."""
+"""A name or an address without an IPv6 zone (`%eth0`), which only means something locally."""
 
 
 class FrontEnd(StrEnum):
@@ -125,7 +125,7 @@ class Versions:
     ray: str
 
     def __post_init__(self) -> None:
-        """Make lines of them."""
+        """Make single lines of them."""
         for name in ("sluice", "vllm", "ray"):
             object.__setattr__(self, name, line(getattr(self, name)))
 
@@ -138,7 +138,7 @@ class AdapterTrouble:
     cause: str
 
     def __post_init__(self) -> None:
-        """Refuse a name that none can be, and make a line of the cause."""
+        """Refuse an invalid name, and make a single line of the cause."""
         alias(self.adapter)
         object.__setattr__(self, "cause", line(self.cause))
 
@@ -187,7 +187,7 @@ class ReplicaLease:
     schema: Literal["replica.lease.v1"] = "replica.lease.v1"
 
     def __post_init__(self) -> None:
-        """Refuse what HAProxy could not carry, and make lines of what people read."""
+        """Refuse values that HAProxy could not carry, and make single lines of free text."""
         replica_id(self.replica_id)
         incarnation(self.incarnation)
         model_name(self.model)

@@ -1,7 +1,7 @@
 """Reports: what replicas and edges say on core subjects, never stored.
 
 None means unknown. A report that is older than its reader's limit counts as unknown too, and so
-does a number that cannot be: what is negative, infinite or not a number.
+does an impossible number: a negative or infinite one, or NaN.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class LoadReport:
     schema: Literal["load.report.v1"] = "load.report.v1"
 
     def __post_init__(self) -> None:
-        """Refuse names that cannot be, and take numbers that cannot be for unknown."""
+        """Refuse invalid names; impossible numbers become unknown."""
         model_name(self.model)
         replica_id(self.replica_id)
         require_time("observed_at", self.observed_at)
@@ -82,7 +82,7 @@ class DemandReport:
     schema: Literal["demand.report.v1"] = "demand.report.v1"
 
     def __post_init__(self) -> None:
-        """Refuse names that cannot be, and take numbers that cannot be for unknown."""
+        """Refuse invalid names; impossible numbers become unknown."""
         model_name(self.model)
         edge_id(self.edge_id)
         require_time("observed_at", self.observed_at)
@@ -116,7 +116,7 @@ class RoutingStatus:
     schema: Literal["routing.status.v1"] = "routing.status.v1"
 
     def __post_init__(self) -> None:
-        """Refuse an id that cannot be, and make lines of what people read."""
+        """Refuse an invalid id, and make single lines of free text."""
         edge_id(self.edge_id)
         require_count("revision", self.revision)
         require_time("applied_at", self.applied_at)

@@ -30,10 +30,10 @@ ROUTING_BUCKET: Final = "routing"
 FACTS_STREAM: Final = "FACTS"
 FACTS_SUBJECTS: Final = "fact.>"
 PROBE_KEY: Final = "probe.write"
-"""No record has this key: whoever tries whether a bucket can be written removes it."""
+"""A key that no record has; removing it probes whether the bucket accepts writes."""
 
 FACTS_PROBE: Final = "fact.probe.-"
-"""What is stored under this subject is no fact, but tried whether facts can be stored."""
+"""Subject of the messages that probe whether facts can be stored; they are not facts."""
 
 LOAD_SUBJECTS: Final = "load.>"
 DEMAND_SUBJECTS: Final = "demand.>"

@@ -32,7 +32,7 @@ class ManualTarget:
     schema: Literal["target.manual.v1"] = "target.manual.v1"
 
     def __post_init__(self) -> None:
-        """Refuse a number of replicas that nobody can mean."""
+        """Refuse an invalid model name or number of replicas."""
         model_name(self.model)
         require_count("replicas", self.replicas, high=REPLICAS_MAX)
         require_time("set_at", self.set_at)
@@ -49,7 +49,7 @@ class DecidedTarget:
     schema: Literal["target.decided.v1"] = "target.decided.v1"
 
     def __post_init__(self) -> None:
-        """Refuse a number of replicas that nobody can mean."""
+        """Refuse an invalid model name or number of replicas."""
         model_name(self.model)
         require_count("replicas", self.replicas, high=REPLICAS_MAX)
         require_time("decided_at", self.decided_at)

@@ -85,7 +85,7 @@ class OpenToAll:
     schema: Literal["tenant.open.v1"] = "tenant.open.v1"
 
     def __post_init__(self) -> None:
-        """Refuse a time that is no number."""
+        """Refuse a time that is not finite."""
         require_time("declared_at", self.declared_at)
 
 

@@ -19,7 +19,7 @@ class SmallDisk:
 
     Attributes:
         inside: where it is for programs in its namespace, which begin with `enter`.
-        outside: the same folder for everybody else.
+        outside: the same folder for all other programs.
         enter: the words before a command that runs where the disk is.
     """
 

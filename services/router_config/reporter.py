@@ -27,7 +27,7 @@ from services.router_config.ports import EdgeView, PoolDemand
 from services.router_config.service import Standing
 
 OBJECTIONS_SHOWN_MAX: Final = 3
-"""Leases that the status names; whoever can write one can write many."""
+"""Refused leases that the status lists; a replica can write any number of them."""
 
 _FORGOTTEN: Final = "the bus has none, the edge goes on with those it knew"
 

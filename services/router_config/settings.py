@@ -61,10 +61,10 @@ class RouterConfigSettings(BaseSettings):
         trace_ratio: share of requests that are traced, 0 to 1; a client's own decision wins.
         traces_dir: where spans are written as lines while no OTLP endpoint is set; None for
             nowhere.
-        replica_networks: where replicas on TCP ports may live, networks separated by commas; others
-            get no requests and no scrape. Private networks and loopback by default: an edge beside
-            others' services should name its replicas' network alone.
-        replica_sockets_dir: below which replicas' unix sockets are; None for no unix sockets.
+        replica_networks: networks of replicas on TCP ports, separated by commas; replicas elsewhere
+            get neither requests nor scrapes. Private networks and loopback by default; in a shared
+            network, list only the replicas' own.
+        replica_sockets_dir: folder with the replicas' unix sockets; None refuses unix sockets.
         lease_grace_s: how long the bus must be whole before a server leaves that has no lease
             and was never checked; three lease lifetimes by default.
         drain_timeout_s: how long a leaving replica may finish its streams before they are cut.

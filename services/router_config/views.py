@@ -29,7 +29,7 @@ class BusViews:
     """Follows the buckets that routing depends on, and wakes whoever decides."""
 
     def __init__(self, store: StateStore, wake: Callable[[], None], homes: Homes) -> None:
-        """Start with nothing known; `homes` says which leases' replicas may get requests."""
+        """Start with nothing known; `homes` decides which leases are accepted."""
         self._store = store
         self._wake = wake
         self._homes = homes
@@ -62,7 +62,7 @@ class BusViews:
         if snapshot is not None:
             values = (entry.value for entry in snapshot.entries.values())
             specs = [value for value in values if isinstance(value, ModelSpec)]
-            # What cannot be read is not what nobody declares.
+            # An unreadable record does not mean that the model was removed.
             before = self._declared.models or ()
             specs += [spec for spec in before if spec.name in snapshot.rejected]
             self._declared = hear(self._declared, tuple(specs), live_since=snapshot.connected_since)

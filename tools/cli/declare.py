@@ -26,7 +26,7 @@ class UnknownModelError(UsageError):
 
 
 class ModelsChangedError(TransientError):
-    """Somebody else changed the models at the same moment."""
+    """Another command changed the models at the same time."""
 
 
 def check_sources(specs: Sequence[ModelSpec], layout: Layout) -> None:
@@ -56,8 +56,8 @@ class StoredModels:
     """The declared models as they were read.
 
     Attributes:
-        revisions: of each record, by its key; what is read later has another one.
-        unreadable: keys of records that are none, which `apply` may write over.
+        revisions: of each record, by its key.
+        unreadable: keys of invalid records, which `apply` may overwrite.
     """
 
     specs: Mapping[ModelName, ModelSpec]
@@ -83,21 +83,21 @@ async def write_changes(bus: StateStore, changes: ModelChanges, stored: StoredMo
     """Write added and changed models and remove the removed ones, with their manual targets.
 
     Raises:
-        ModelsChangedError: somebody else has changed some of them since they were read; those
-            are left as they are, and all others are as wanted.
+        ModelsChangedError: another command changed some of them since they were read; those stay
+            unchanged, all others are written.
     """
     wanted = (*changes.added, *(new for _, new in changes.changed))
     lost = [spec.name for spec in wanted if not await _write(bus, spec, stored)]
     lost += [spec.name for spec in changes.removed if not await _remove(bus, spec, stored)]
     if lost:
         raise ModelsChangedError(
-            f"somebody else has changed {', '.join(lost)} at the same moment; everything else is"
-            " done: look at `./sluice apply FILE --dry-run` and apply again"
+            f"another command changed {', '.join(lost)} at the same time; everything else is"
+            " written: check with `./sluice apply FILE --dry-run` and apply again"
         )
 
 
 async def _write(bus: StateStore, spec: ModelSpec, stored: StoredModels) -> bool:
-    """Write one model, provided that its record is still the one that was read."""
+    """Write one model if its record is unchanged since it was read."""
     if spec.name in stored.unreadable:
         await bus.put(MODELS_BUCKET, spec.name, spec)
         return True
@@ -106,7 +106,7 @@ async def _write(bus: StateStore, spec: ModelSpec, stored: StoredModels) -> bool
 
 
 async def _remove(bus: StateStore, spec: ModelSpec, stored: StoredModels) -> bool:
-    """Remove one model and its manual target, provided that its record is still the same."""
+    """Remove one model and its manual target if its record is unchanged since it was read."""
     revision = stored.revisions[spec.name]
     is_done = await bus.delete(MODELS_BUCKET, spec.name, revision=revision)
     if is_done:

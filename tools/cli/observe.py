@@ -74,7 +74,7 @@ async def read_buckets(bus: NatsBus, buckets: tuple[str, ...]) -> list[Record]:
 
 
 async def read_snapshots(bus: NatsBus, buckets: tuple[str, ...]) -> list[Snapshot]:
-    """Read whole buckets; waits at most 1.5 s for leases that may be written in this moment."""
+    """Read whole buckets; waits at most 1.5 s for leases that may be about to be written."""
     async with AsyncExitStack() as stack:
         views = [await stack.enter_async_context(bus.view(bucket)) for bucket in buckets]
         await asyncio.gather(*(_settled(view) for view in views))
@@ -86,9 +86,9 @@ def _values(snapshots: list[Snapshot]) -> list[Record]:
 
 
 async def _settled(view: BucketView) -> None:
-    """Wait for one refresh of leases that look too old, and for the first where there is none.
+    """Wait for one refresh of leases that look too old, and for the first lease if there are none.
 
-    Clocks may differ, and a NATS that was just started again has no lease until replicas write.
+    Clocks may differ, and a restarted NATS has no leases until replicas have written them.
     """
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(_REPORT_WAIT_S):

@@ -101,7 +101,7 @@ class Status:
     """The whole stack as `sluice status` shows it.
 
     Attributes:
-        rejected: records on the bus that nobody uses, each with its bucket, its key and why.
+        rejected: invalid records on the bus, each with its bucket, its key and the reason.
     """
 
     api_url: str

@@ -1,9 +1,9 @@
-"""Tenants on the bus: read, and written so that nobody's change is lost.
+"""Read and write tenants on the bus with compare-and-set.
 
-A word that requests need no key (`open_to_all`) counts while no tenant has one, so one from before
-there was a tenant would open the edge when the last one is revoked. It is therefore taken back
-before a tenant is written or revoked, and once more after one is written: wherever a command ends
-half done, and whichever way it meets `open`, the edge is closed.
+Open access (`OpenToAll`) takes effect while no tenant has a key. If it stayed in the bucket while
+tenants exist, revoking the last one would open the edge. `add` and `revoke` therefore delete it
+before they write, and `add` deletes it again afterwards, in case `open` ran at the same time.
+An interrupted command leaves the edge closed.
 """
 
 from __future__ import annotations
@@ -106,7 +106,7 @@ async def _stored(bus: StateStore) -> dict[str, _Stored]:
 
 
 async def _write(bus: StateStore, wanted: Tenant, stored: _Stored | None) -> None:
-    """Write a record, provided that it is still the one that was read."""
+    """Write a record if it is unchanged since it was read."""
     revision = stored.revision if stored else 0
     if await bus.put_if(TENANTS_BUCKET, wanted.name, wanted, revision=revision) is None:
         raise ChangedMeanwhileError

@@ -1,9 +1,9 @@
-"""Where a replica may live: which addresses of a lease an edge sends requests to.
+"""Decide to which replica addresses an edge may send requests.
 
-A replica's process runs models' code and writes its own lease, so its address is a claim.
-By default a replica is in a private network or on loopback, and never at an address that stands for
-something else: any, everybody, or the link that clouds answer for credentials. Unix sockets count
-below one folder, and none where no folder is named.
+A replica's process runs models' code and writes its own lease, so its address cannot be trusted.
+By default replicas are in private networks or on loopback. Public, unspecified, multicast and
+link-local addresses are refused; clouds serve credentials on a link-local one. Unix sockets are
+accepted below one folder, and refused if no folder is configured.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Homes:
     sockets_dir: str | None = None
 
     def objection(self, lease: ReplicaLease) -> str | None:
-        """Say in one line why a replica may not live where its lease says; None where it may."""
+        """Say in one line why the address of a lease is refused; None if it is accepted."""
         said = (self._objection(at) for at in (lease.address, lease.python_address) if at)
         return next((each for each in said if each is not None), None)
 
@@ -49,7 +49,7 @@ class Homes:
             return f"{address} is not below the folder of replicas' sockets"
         host = _ip(address.host)
         if host is None:
-            return f"{address} is a name, which nothing here looks up"
+            return f"{address} is a host name, not an address"
         if any(host in network for network in self.networks):
             return None
         return f"{address} is in no network of replicas"
@@ -57,14 +57,14 @@ class Homes:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sorted:
-    """Leases that count, and what is wrong with the others, by key."""
+    """Accepted leases, and one line for each refused one."""
 
     leases: tuple[ReplicaLease, ...]
     objections: tuple[str, ...]
 
 
 def at_home(leases: Iterable[ReplicaLease], homes: Homes) -> Sorted:
-    """Leave out the leases of replicas that may not live where they say."""
+    """Split leases into accepted and refused ones."""
     judged = [(lease, homes.objection(lease)) for lease in leases]
     return Sorted(
         leases=tuple(lease for lease, objection in judged if objection is None),
@@ -77,16 +77,16 @@ def at_home(leases: Iterable[ReplicaLease], homes: Homes) -> Sorted:
 
 
 def networks(texts: Iterable[str]) -> tuple[Network, ...]:
-    """Read networks as a person writes them.
+    """Parse networks in CIDR notation.
 
     Raises:
-        ValueError: one of them is none.
+        ValueError: a text is not a network.
     """
     return tuple(ipaddress.ip_network(text.strip()) for text in texts)
 
 
 def _ip(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
-    """Return an address; an IPv4 address that is written as IPv6 is what it stands for."""
+    """Parse an address; an IPv4-mapped IPv6 address becomes the IPv4 one."""
     try:
         found = ipaddress.ip_address(host)
     except ValueError:

@@ -227,8 +227,8 @@ class Known:
     """What the bus says.
 
     Attributes:
-        leases: of replicas that live where replicas may.
-        objections: what is wrong with the others, a line for each.
+        leases: those with an accepted address.
+        objections: a line for each refused lease.
         models: as last known; None while none was ever heard of: every route then stays as it is.
         models_lost: the bus has no models although nobody was seen to remove them.
         tenants: None while no bus was ever reached.

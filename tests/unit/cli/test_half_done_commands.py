@@ -124,7 +124,7 @@ async def test_apply_writes_over_nobody() -> None:
     await bus.put(MODELS_BUCKET, "d", a_model("d", replicas_min=3))
     wanted = [a_model(name, replicas_min=2) for name in ("a", "b", "d")]
 
-    with pytest.raises(ModelsChangedError, match="changed d, a, c "):
+    with pytest.raises(ModelsChangedError, match="changed d, a, c at"):
         await write_changes(bus, model_changes(declared=wanted, stored=stored.specs), stored)
 
     found = (await read_models(bus)).specs

@@ -103,7 +103,7 @@ def _nats(layout: Layout, base: Mapping[str, str], nats_server: str) -> Program:
 
 
 def _nats_watch(layout: Layout, base: Mapping[str, str]) -> Program:
-    """Starts NATS again where it cannot write although there is room."""
+    """Restart NATS if its writes fail although the disk has room."""
     return Program(
         name=NATS_WATCH,
         command=[
@@ -181,7 +181,7 @@ def _edge_environment(
         f"{prefix}METRICS_PORT": str(record.metrics_port),
         **({f"{prefix}TLS_CERTIFICATE_FILE": certificate} if certificate else {}),
         f"{prefix}NATS_CREDENTIALS_FILE": str(layout.credentials("router-config")),
-        # Every replica of one machine listens there; anything else that says so is none of ours.
+        # All replicas of a one-machine stack listen there.
         f"{prefix}REPLICA_NETWORKS": "127.0.0.0/8,::1/128",
         f"{prefix}REPLICA_SOCKETS_DIR": str(layout.replica_sockets),
         f"{prefix}TRACES_DIR": str(layout.traces),

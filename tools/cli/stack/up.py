@@ -177,7 +177,7 @@ async def _start(stack: Stack, timeout_s: float) -> None:
         # Ray takes longest, so it starts at once and is waited for last.
         stack.supervisor.start(RAY)
         await provision(_admin(stack.layout), timeout_s=timeout_s)
-        # Nothing of an earlier stack lives, so no lease in the store is anybody's.
+        # No process of an earlier stack is left, so every stored lease is dead.
         await forget_leases(_admin(stack.layout), timeout_s=timeout_s)
         stack.supervisor.start(NATS_WATCH)
     with step("HAProxy under router-config"):
