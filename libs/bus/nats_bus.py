@@ -16,7 +16,7 @@ from libs.bus.live_bucket import LiveBucket, RawEntry, Rejected, decode_entry
 from libs.bus.nats_facts import read_facts
 from libs.bus.nats_link import NatsLink, Session
 from libs.bus.nats_view import follow_bucket
-from libs.bus.nats_wire import delete_headers, fact_headers, raw_entry, write_headers
+from libs.bus.nats_wire import delete_headers, fact_headers, read_entry, write_headers
 from libs.bus.ports import BucketView, Entry, Received, Record, Report, StoredFact
 from libs.bus.report_queue import ReportQueue
 from libs.bus.settings import BusSettings
@@ -53,8 +53,11 @@ class NatsBus:
         """
         live = LiveBucket(bucket, self._clock)
         async with running(follow_bucket(self._link, self._settings, bucket, live)):
-            await self._wait_whole(live, bucket)
-            yield live
+            try:
+                await self._wait_whole(live, bucket)
+                yield live
+            finally:
+                live.close()
 
     async def get(self, bucket: str, key: str) -> Entry | None:
         """Read one key; None when it is not there."""
@@ -81,9 +84,10 @@ class NatsBus:
             return None
         return await self._store_if(bucket, key, value, mark.revision, ttl_s)
 
-    async def delete(self, bucket: str, key: str) -> None:
-        """Remove one key; removing what is not there is no error."""
-        await self._store(bucket_subject(bucket, key), b"", delete_headers(inject()))
+    async def delete(self, bucket: str, key: str, *, revision: int | None = None) -> bool:
+        """Remove one key; with `revision` only if it still has that one."""
+        headers = delete_headers(inject(), revision=revision)
+        return await self._store_unless_changed(bucket, key, b"", headers) is not None
 
     async def record(self, fact: Fact) -> None:
         """Store a fact; storing the same event id again within two minutes stores it once."""
@@ -132,7 +136,7 @@ class NatsBus:
                 found = await session.jetstream.get_msg(stream, subject=subject, direct=True)
             except nats.js.errors.NotFoundError:
                 return None
-        return raw_entry(bucket, subject, found.data, found.seq or 0, found.headers)
+        return read_entry(bucket, subject, found)
 
     async def _store(self, subject: str, body: bytes, headers: dict[str, str]) -> int:
         session = await self._session()
@@ -144,8 +148,14 @@ class NatsBus:
         self, bucket: str, key: str, value: Record, revision: int, ttl_s: float | None
     ) -> int | None:
         headers = write_headers(inject(), ttl_s=ttl_s, revision=revision)
+        return await self._store_unless_changed(bucket, key, encode(value), headers)
+
+    async def _store_unless_changed(
+        self, bucket: str, key: str, body: bytes, headers: dict[str, str]
+    ) -> int | None:
+        """Write; None where the key has another revision than the headers say."""
         try:
-            return await self._store(bucket_subject(bucket, key), encode(value), headers)
+            return await self._store(bucket_subject(bucket, key), body, headers)
         except TerminalError as exc:
             match exc.__cause__:
                 case nats.js.errors.APIError(err_code=code) if code in _WRONG_LAST_SEQUENCE:

@@ -16,7 +16,7 @@ from libs.bus.nats_wire import facts_consumer
 from libs.bus.ports import StoredFact
 from libs.bus.settings import BusSettings
 from libs.clock import first_of
-from libs.contracts.subjects import FACTS_STREAM
+from libs.contracts.subjects import FACTS_PROBE, FACTS_STREAM
 from libs.errors import PeerUnreachableError, TerminalError
 from libs.telemetry.context import only_trace_headers
 from libs.telemetry.logging import get_logger
@@ -68,6 +68,8 @@ async def _wait(session: Session, feed: Feed, arrived: asyncio.Event) -> None:
 
 
 def _decoded(message: Msg) -> StoredFact | None:
+    if message.subject == FACTS_PROBE:
+        return None
     sequence = message.metadata.sequence.stream
     try:
         value = decode_fact(message.data)

@@ -16,7 +16,7 @@ from nats.js.api import ConsumerConfig
 from libs.bus.live_bucket import LiveBucket, RawEntry
 from libs.bus.nats_feed import Feed, open_feed
 from libs.bus.nats_link import NatsLink, Session
-from libs.bus.nats_wire import raw_entry, view_consumer
+from libs.bus.nats_wire import fed_entry, view_consumer
 from libs.bus.settings import BusSettings
 from libs.clock import first_of
 from libs.contracts.subjects import bucket_stream
@@ -36,8 +36,7 @@ class _Intake:
 
     def take(self, message: Msg) -> None:
         """Take one stored message in."""
-        revision = message.metadata.sequence.stream
-        raw = raw_entry(self._bucket, message.subject, message.data, revision, message.headers)
+        raw = fed_entry(self._bucket, message)
         if self._staged is None:
             self._live.apply(raw)
         elif raw.body is None:

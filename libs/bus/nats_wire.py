@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Final
 
 from nats.aio.msg import Msg
-from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy, Header
+from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy, Header, RawStreamMsg
 
 from libs.bus.live_bucket import RawEntry
 from libs.contracts.subjects import bucket_key, bucket_subject
@@ -25,19 +26,51 @@ _MARKER_REASON: Final = "Nats-Marker-Reason"
 _LAST_CONSUMER: Final = "Nats-Last-Consumer"
 
 
-def raw_entry(
-    bucket: str, subject: str, body: bytes | None, revision: int, headers: Mapping[str, str] | None
-) -> RawEntry:
-    """Read one message of a bucket's stream: a value, or the mark of a removed or expired key.
+def fed_entry(bucket: str, message: Msg) -> RawEntry:
+    """Read what a bucket's stream delivers: a value, or the mark of a removed or expired key."""
+    place = message.metadata
+    return _raw_entry(
+        bucket_key(bucket, message.subject),
+        message.data,
+        message.headers,
+        revision=place.sequence.stream,
+        written_at=place.timestamp,
+    )
 
-    Source: NATS ADR-8 (`KV-Operation`) and ADR-43 (`Nats-Marker-Reason`).
+
+def read_entry(bucket: str, subject: str, found: RawStreamMsg) -> RawEntry:
+    """Read what a bucket answers about one key."""
+    return _raw_entry(
+        bucket_key(bucket, subject),
+        found.data,
+        found.headers,
+        revision=found.seq or 0,
+        written_at=found.time,
+    )
+
+
+def _raw_entry(
+    key: str,
+    body: bytes | None,
+    headers: Mapping[str, str] | None,
+    *,
+    revision: int,
+    written_at: datetime | None,
+) -> RawEntry:
+    """Build an entry.
+
+    Source: NATS ADR-8 (`KV-Operation`) and ADR-43 (`Nats-Marker-Reason`, `Nats-TTL`).
     """
-    gone = headers is not None and (_OPERATION in headers or _MARKER_REASON in headers)
+    said = headers or {}
+    gone = _OPERATION in said or _MARKER_REASON in said
+    ttl = said.get(Header.MSG_TTL.value, "")
     return RawEntry(
-        key=bucket_key(bucket, subject),
+        key=key,
         body=None if gone else body or b"",
         revision=revision,
         headers=only_trace_headers(headers),
+        ttl_s=float(ttl) if ttl.isascii() and ttl.isdecimal() and not gone else None,
+        written_at=written_at.timestamp() if written_at else None,
     )
 
 
@@ -53,10 +86,10 @@ def write_headers(
     return headers
 
 
-def delete_headers(trace: Mapping[str, str]) -> dict[str, str]:
+def delete_headers(trace: Mapping[str, str], *, revision: int | None = None) -> dict[str, str]:
     """Build the headers of a removal that leaves no lasting trace in the bucket."""
     rollup = {_OPERATION: "PURGE", Header.ROLLUP.value: "sub"}
-    return write_headers(trace, ttl_s=TOMBSTONE_TTL_S) | rollup
+    return write_headers(trace, ttl_s=TOMBSTONE_TTL_S, revision=revision) | rollup
 
 
 def fact_headers(trace: Mapping[str, str], event_id: str) -> dict[str, str]:

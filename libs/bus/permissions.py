@@ -13,10 +13,12 @@ from typing import Final
 
 from libs.contracts.subjects import (
     DEMAND_SUBJECTS,
+    FACTS_PROBE,
     FACTS_STREAM,
     LEADERS_BUCKET,
     LOAD_SUBJECTS,
     MODELS_BUCKET,
+    PROBE_KEY,
     REPLICAS_BUCKET,
     ROUTING_BUCKET,
     TARGETS_BUCKET,
@@ -31,6 +33,7 @@ ROUTER_CONFIG: Final = "router-config"
 REPLICA: Final = "replica"
 AUTOSCALER: Final = "autoscaler"
 CLI: Final = "cli"
+NATS_WATCH: Final = "nats-watch"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,6 +121,16 @@ PERMISSIONS: Final = (
             f"$JS.API.CONSUMER.CREATE.{FACTS_STREAM}",
         ),
         subscribe=(_inbox(CLI), LOAD_SUBJECTS, DEMAND_SUBJECTS),
+    ),
+    UserPermissions(
+        user=NATS_WATCH,
+        publish=(
+            *_put(MODELS_BUCKET, PROBE_KEY),
+            *_put(TENANTS_BUCKET, PROBE_KEY),
+            *_put(TARGETS_BUCKET, PROBE_KEY),
+            FACTS_PROBE,
+        ),
+        subscribe=(_inbox(NATS_WATCH),),
     ),
 )
 """Every user of the bus. `nats.conf` is rendered from this."""

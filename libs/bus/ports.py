@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from libs.contracts.events import Fact
@@ -56,18 +56,23 @@ class Snapshot:
     """A whole bucket at one moment.
 
     Attributes:
-        entries: by key; keys whose value cannot be decoded are left out and named in `rejected`.
+        entries: by key; keys whose value cannot be decoded, or is about another key, are left out.
+        rejected: those keys, each with the reason in one line.
         revision: counts the changes that this view has seen; it never falls, not even when the
             bus starts again from nothing. Writing an equal value again is no change.
         connected_since: Unix time in seconds since when the view has been whole and live;
             None while the bus is away (the entries are then the last known ones).
+        unproven: keys of leases that were older than their TTL when the bucket was read. If clocks
+            differ, such a replica may be alive; its next refresh makes the lease an entry. A lease
+            that is not refreshed within its TTL leaves this list as well.
     """
 
     bucket: str
     entries: Mapping[str, Entry]
     revision: int
     connected_since: float | None
-    rejected: tuple[str, ...] = ()
+    rejected: Mapping[str, str] = field(default_factory=dict)
+    unproven: tuple[str, ...] = ()
 
 
 class BucketView(Protocol):
@@ -100,6 +105,8 @@ class StateStore(Protocol):
     async def get(self, bucket: str, key: str) -> Entry | None:
         """Read one key; None when it is not there.
 
+        One reading cannot tell whether a lease is still refreshed: views can.
+
         Raises:
             PeerUnreachableError: the bus did not answer in time; so do all the methods below.
             PermissionDeniedError: this user may not do that; so do all the methods below.
@@ -123,8 +130,11 @@ class StateStore(Protocol):
         """
         ...
 
-    async def delete(self, bucket: str, key: str) -> None:
-        """Remove one key; removing what is not there is no error."""
+    async def delete(self, bucket: str, key: str, *, revision: int | None = None) -> bool:
+        """Remove one key; removing what is not there is no error.
+
+        With `revision` only if it still has that one; False if it was changed meanwhile.
+        """
         ...
 
 

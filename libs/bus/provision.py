@@ -7,6 +7,7 @@ and a server that lost its disk gets everything again.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 import nats.js.errors
@@ -40,6 +41,17 @@ HISTORY_BY_BUCKET: Final = {
 }
 """Every bucket, and how many revisions of each key it keeps."""
 
+MEMORY_BYTES_MAX_BY_BUCKET: Final = {
+    REPLICAS_BUCKET: 64 * 1024 * 1024,
+    LEADERS_BUCKET: 1024 * 1024,
+    ROUTING_BUCKET: 4 * 1024 * 1024,
+}
+"""Buckets of leases, which are kept in memory alone: they are written every second, so they need
+not outlive the server; a full disk does not stop them, and none can come back from the store.
+
+Source: ADR-0017.
+"""
+
 BUCKET_BYTES_MAX: Final = 64 * 1024 * 1024
 FACTS_BYTES_MAX: Final = 256 * 1024 * 1024
 FACTS_AGE_MAX_S: Final = 7 * 24 * 3600.0
@@ -55,18 +67,19 @@ _EXISTS_OTHERWISE: Final = 10_058
 
 
 def bucket_config(bucket: str, history: int) -> StreamConfig:
-    """Describe the stream behind a bucket whose keys may have leases.
+    """Describe the stream behind a bucket; its keys may have TTLs.
 
     Source: NATS ADR-8 (buckets as streams) and ADR-43 (per-message TTL and limit markers).
     """
+    memory_bytes_max = MEMORY_BYTES_MAX_BY_BUCKET.get(bucket)
     return StreamConfig(
         name=bucket_stream(bucket),
         subjects=[bucket_subject(bucket, ">")],
         retention=RetentionPolicy.LIMITS,
-        storage=StorageType.FILE,
+        storage=StorageType.FILE if memory_bytes_max is None else StorageType.MEMORY,
         discard=DiscardPolicy.NEW,
         max_msgs_per_subject=history,
-        max_bytes=BUCKET_BYTES_MAX,
+        max_bytes=memory_bytes_max or BUCKET_BYTES_MAX,
         max_msgs=-1,
         max_consumers=-1,
         num_replicas=1,
@@ -104,31 +117,54 @@ async def provision(settings: BusSettings, *, timeout_s: float = 10.0) -> None:
         PeerUnreachableError: the server or its JetStream was not there within `timeout_s`.
         TerminalError: the server refused, for example for want of room.
     """
+    await _until_done(settings, _make_all, timeout_s=timeout_s)
+
+
+async def forget_leases(settings: BusSettings, *, timeout_s: float = 10.0) -> None:
+    """Empty the buckets of leases; only safe when no process that writes leases is running.
+
+    Raises as `provision`.
+    """
+    await _until_done(settings, _purge_leases, timeout_s=timeout_s)
+
+
+async def _until_done(
+    settings: BusSettings, do: Callable[[JetStreamContext], Awaitable[None]], *, timeout_s: float
+) -> None:
     link = NatsLink(settings)
     try:
         async with asyncio.timeout(timeout_s), running(link.run()):
-            await _until_provisioned(link)
+            await _repeat(link, do)
     except TimeoutError as exc:
         raise PeerUnreachableError(peer="bus", url=settings.credentials.url) from exc
 
 
-async def _until_provisioned(link: NatsLink) -> None:
+async def _repeat(link: NatsLink, do: Callable[[JetStreamContext], Awaitable[None]]) -> None:
     while True:
-        if await _provisioned(link):
+        if await _is_done(link, do):
             return
         await asyncio.sleep(_RETRY_S)
 
 
-async def _provisioned(link: NatsLink) -> bool:
+async def _is_done(link: NatsLink, do: Callable[[JetStreamContext], Awaitable[None]]) -> bool:
     session = await link.next_session()
-    configs = [bucket_config(bucket, history) for bucket, history in HISTORY_BY_BUCKET.items()]
     try:
         with session.asking("$JS.API.STREAM.CREATE"):
-            for config in (*configs, facts_config()):
-                await _make(session.jetstream, config)
+            await do(session.jetstream)
     except PeerUnreachableError:
         return False
     return True
+
+
+async def _make_all(jetstream: JetStreamContext) -> None:
+    buckets = [bucket_config(bucket, history) for bucket, history in HISTORY_BY_BUCKET.items()]
+    for config in (*buckets, facts_config()):
+        await _make(jetstream, config)
+
+
+async def _purge_leases(jetstream: JetStreamContext) -> None:
+    for bucket in MEMORY_BYTES_MAX_BY_BUCKET:
+        await jetstream.purge_stream(bucket_stream(bucket))
 
 
 async def _make(jetstream: JetStreamContext, config: StreamConfig) -> None:
@@ -137,4 +173,15 @@ async def _make(jetstream: JetStreamContext, config: StreamConfig) -> None:
     except nats.js.errors.BadRequestError as exc:
         if exc.err_code != _EXISTS_OTHERWISE:
             raise
+        await _correct(jetstream, config)
+
+
+async def _correct(jetstream: JetStreamContext, config: StreamConfig) -> None:
+    """Change a stream's settings; one of leases that is on disk is made anew."""
+    name = str(config.name)
+    stored = (await jetstream.stream_info(name)).config
+    if config.storage is StorageType.MEMORY and stored.storage != config.storage:
+        await jetstream.delete_stream(name)
+        await jetstream.add_stream(config)
+    else:
         await jetstream.update_stream(config)

@@ -9,6 +9,7 @@ from typing import Final
 
 from libs.bus.codec import decode_report
 from libs.bus.ports import Headers, Received
+from libs.contracts.subjects import report_subject
 from libs.errors import TerminalError
 from libs.telemetry.logging import get_logger
 
@@ -27,11 +28,14 @@ class ReportQueue:
         self._wake = asyncio.Event()
 
     def offer(self, subject: str, body: bytes, headers: Headers) -> None:
-        """Take one message in; one that cannot be decoded is left out."""
+        """Take one message in; one that cannot be decoded or is about others is left out."""
         try:
             value = decode_report(body)
         except TerminalError as exc:
             _log.debug("report_rejected", subject=subject, error=str(exc))
+            return
+        if report_subject(value) != subject:
+            _log.debug("report_rejected", subject=subject, error="It belongs to another subject.")
             return
         self._waiting.append(Received(subject=subject, value=value, headers=headers))
         self._wake.set()

@@ -9,7 +9,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from libs.contracts.ids import EdgeId, EventId, Incarnation, ModelName, ReplicaId
+from libs.contracts.checks import line, require_count, require_time
+from libs.contracts.ids import (
+    EdgeId,
+    EventId,
+    Incarnation,
+    ModelName,
+    ReplicaId,
+    edge_id,
+    event_id,
+    incarnation,
+    model_name,
+    replica_id,
+)
 from libs.contracts.targets import ScaleReason
 
 
@@ -20,6 +32,12 @@ class Stamp:
     event_id: EventId
     occurred_at: float
     source: str
+
+    def __post_init__(self) -> None:
+        """Refuse an invalid id or time, and make a single line of the source."""
+        event_id(self.event_id)
+        require_time("occurred_at", self.occurred_at)
+        object.__setattr__(self, "source", line(self.source))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +52,12 @@ class ReplicaJoined:
     start_duration_s: float
     schema: Literal["fact.replica_joined.v1"] = "fact.replica_joined.v1"
 
+    def __post_init__(self) -> None:
+        """Refuse invalid names and numbers."""
+        _require_replica(self.model, self.replica_id, self.incarnation)
+        require_time("start_duration_s", self.start_duration_s)
+        object.__setattr__(self, "address", line(self.address))
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReplicaLeft:
@@ -47,6 +71,12 @@ class ReplicaLeft:
     unfinished: int
     schema: Literal["fact.replica_left.v1"] = "fact.replica_left.v1"
 
+    def __post_init__(self) -> None:
+        """Refuse invalid names and numbers."""
+        _require_replica(self.model, self.replica_id, self.incarnation)
+        require_time("drain_duration_s", self.drain_duration_s)
+        require_count("unfinished", self.unfinished)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReplicaFailed:
@@ -58,6 +88,11 @@ class ReplicaFailed:
     incarnation: Incarnation
     cause: str
     schema: Literal["fact.replica_failed.v1"] = "fact.replica_failed.v1"
+
+    def __post_init__(self) -> None:
+        """Refuse invalid names, and make a single line of the cause."""
+        _require_replica(self.model, self.replica_id, self.incarnation)
+        object.__setattr__(self, "cause", line(self.cause))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,6 +109,13 @@ class RoutingApplied:
     reload_reasons: tuple[str, ...] = ()
     schema: Literal["fact.routing_applied.v1"] = "fact.routing_applied.v1"
 
+    def __post_init__(self) -> None:
+        """Refuse an invalid id or number."""
+        edge_id(self.edge_id)
+        require_count("revision", self.revision)
+        require_count("commands", self.commands)
+        require_time("duration_s", self.duration_s)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScaleDecided:
@@ -87,6 +129,13 @@ class ScaleDecided:
     reason: ScaleReason
     schema: Literal["fact.scale_decided.v1"] = "fact.scale_decided.v1"
 
+    def __post_init__(self) -> None:
+        """Refuse an invalid name or number."""
+        model_name(self.model)
+        require_count("target", self.target)
+        require_count("previous", self.previous)
+        require_count("observed", self.observed)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScaleDone:
@@ -97,6 +146,12 @@ class ScaleDone:
     target: int
     duration_s: float
     schema: Literal["fact.scale_done.v1"] = "fact.scale_done.v1"
+
+    def __post_init__(self) -> None:
+        """Refuse an invalid name or number."""
+        model_name(self.model)
+        require_count("target", self.target)
+        require_time("duration_s", self.duration_s)
 
 
 Fact = ReplicaJoined | ReplicaLeft | ReplicaFailed | RoutingApplied | ScaleDecided | ScaleDone
@@ -110,3 +165,9 @@ def fact_kind(fact: Fact) -> str:
 def fact_model(fact: Fact) -> ModelName | None:
     """Return the model that a fact is about; None for facts about a whole edge."""
     return None if isinstance(fact, RoutingApplied) else fact.model
+
+
+def _require_replica(model: str, replica: str, start: str) -> None:
+    model_name(model)
+    replica_id(replica)
+    incarnation(start)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from libs.contracts.ids import ModelName
+from libs.contracts.checks import line, require_count, require_time
+from libs.contracts.ids import ModelName, model_name
 
 ERROR_CHARS_MAX: Final = 300
 """The longest error that travels: one line for a table, a log and an answer to a client."""
@@ -39,6 +40,11 @@ class FailingModel:
 
     def __post_init__(self) -> None:
         """Refuse what a table or a map of HAProxy cannot hold."""
+        model_name(self.model)
+        require_count("failed_starts", self.failed_starts)
+        require_count("retries", self.retries)
+        require_time("failed_at", self.failed_at)
+        require_time("next_try_at", self.next_try_at)
         if not self.error or len(self.error) > ERROR_CHARS_MAX or not self.error.isprintable():
             message = f"error must be 1 to {ERROR_CHARS_MAX} printable characters"
             raise ValueError(message)
@@ -57,14 +63,15 @@ class AutoscalerTrouble:
     since: float
     schema: Literal["autoscaler.trouble.v1"] = "autoscaler.trouble.v1"
 
+    def __post_init__(self) -> None:
+        """Make a single line of the cause, and refuse a time that is none."""
+        require_time("since", self.since)
+        object.__setattr__(self, "cause", line(self.cause))
+
 
 def one_line(text: str, *, otherwise: str) -> str:
     """Make an error of any text: one printable line of bounded length; `otherwise` if it is empty.
 
     Everything that is not printable counts as a space.
     """
-    printable = "".join(each if each.isprintable() else " " for each in text)
-    line = " ".join(printable.split())
-    if len(line) > ERROR_CHARS_MAX:
-        line = f"{line[: ERROR_CHARS_MAX - 1].rstrip()}…"
-    return line or otherwise
+    return line(text, chars_max=ERROR_CHARS_MAX) or otherwise

@@ -12,7 +12,7 @@ ReplicaId = NewType("ReplicaId", str)
 """One replica of a model, as Ray Serve numbers it; the same token rules as `ModelName`."""
 
 Incarnation = NewType("Incarnation", str)
-"""One start of a replica: eight hexadecimal digits, never used twice."""
+"""One start of a replica: hexadecimal digits, eight as replicas choose them, never used twice."""
 
 EdgeId = NewType("EdgeId", str)
 """One HAProxy together with the router-config beside it."""
@@ -24,6 +24,8 @@ EventId = NewType("EventId", str)
 """One event: 32 hexadecimal digits."""
 
 _TOKEN = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
+_INCARNATION = re.compile(r"[0-9a-f]{1,32}")
+_EVENT_ID = re.compile(r"[0-9a-f]{32}")
 _NOT_IN_ALIASES = re.compile(r"""[ "'\\#]""")
 ALIAS_LENGTH_MAX = 256
 
@@ -44,6 +46,30 @@ def replica_id(text: str) -> ReplicaId:
         ValueError: the text breaks the rules of a model name.
     """
     return ReplicaId(_token("replica id", text))
+
+
+def incarnation(text: str) -> Incarnation:
+    """Check and return an incarnation.
+
+    Raises:
+        ValueError: the text is not 1 to 32 hexadecimal digits in lower case.
+    """
+    if not _INCARNATION.fullmatch(text):
+        message = f"incarnation {text[:80]!r} must be 1 to 32 of 0-9 a-f"
+        raise ValueError(message)
+    return Incarnation(text)
+
+
+def event_id(text: str) -> EventId:
+    """Check and return an event's id.
+
+    Raises:
+        ValueError: the text is not 32 hexadecimal digits in lower case.
+    """
+    if not _EVENT_ID.fullmatch(text):
+        message = f"event id {text[:80]!r} must be 32 of 0-9 a-f"
+        raise ValueError(message)
+    return EventId(text)
 
 
 def edge_id(text: str) -> EdgeId:
@@ -83,6 +109,8 @@ def alias(text: str) -> str:
 
 def _token(what: str, text: str) -> str:
     if not _TOKEN.fullmatch(text):
-        message = f"{what} {text!r} must be 1 to 63 of a-z 0-9 _ - and start with a letter or digit"
+        message = (
+            f"{what} {text[:80]!r} must be 1 to 63 of a-z 0-9 _ - and start with a letter or digit"
+        )
         raise ValueError(message)
     return text

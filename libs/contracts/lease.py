@@ -12,7 +12,16 @@ from enum import StrEnum
 from pathlib import PurePosixPath
 from typing import Final, Literal
 
-from libs.contracts.ids import Incarnation, ModelName, ReplicaId
+from libs.contracts.checks import line, require_count, require_time
+from libs.contracts.ids import (
+    Incarnation,
+    ModelName,
+    ReplicaId,
+    alias,
+    incarnation,
+    model_name,
+    replica_id,
+)
 
 LEASE_TTL_S: Final = 5.0
 """A lease that is not refreshed for this long expires; the bus tells every watcher."""
@@ -26,7 +35,17 @@ PORT_MAX: Final = 65_535
 UNIX_PATH_BYTES_MAX: Final = 107
 """The longest path of a unix socket. Source: unix(7), `sun_path`, less its final zero byte."""
 
-_NOT_IN_PATHS: Final = re.compile(r"""[\s"'\\;#]""")
+MAX_NUM_SEQS_MAX: Final = 1_000_000
+"""More sequences at once than any engine runs; HAProxy takes 0 for no limit at all."""
+
+_NOT_IN_PATHS: Final = re.compile(r"""[\s"'\\;#$]""")
+"""Characters that end or change an address in HAProxy's files and commands; it expands `$NAME`.
+
+Source: HAProxy 2.8, src/tools.c, str2sa_range; management guide, section 9.3.
+"""
+
+_HOST: Final = re.compile(r"[0-9A-Za-z]([0-9A-Za-z.-]{0,251}[0-9A-Za-z])?|[0-9A-Fa-f:.]{2,45}")
+"""A name or an address without an IPv6 zone (`%eth0`), which only means something locally."""
 
 
 class FrontEnd(StrEnum):
@@ -54,9 +73,9 @@ class Endpoint:
     port: int
 
     def __post_init__(self) -> None:
-        """Refuse ports outside 1 to 65535 and empty hosts."""
-        if not self.host or not 0 < self.port <= PORT_MAX:
-            message = f"endpoint {self.host!r}:{self.port} needs a host and a port from 1 to 65535"
+        """Refuse ports outside 1 to 65535, and hosts that are neither a name nor an address."""
+        if not _HOST.fullmatch(self.host) or not 0 < self.port <= PORT_MAX:
+            message = f"endpoint {self.host[:80]!r} needs a host and a port from 1 to 65535"
             raise ValueError(message)
 
     def __str__(self) -> str:
@@ -69,18 +88,23 @@ class UnixEndpoint:
     """A unix socket on which a replica serves HTTP, on the edge's own machine.
 
     Attributes:
-        path: absolute, at most 107 bytes, without white space, quotes, backslashes, `;` and `#`.
+        path: absolute, without `..`, at most 107 bytes, all of them printable, and none of them
+            white space, a quote, a backslash, `;`, `#` or `$`.
     """
 
     path: str
 
     def __post_init__(self) -> None:
         """Refuse paths that a socket or a line of HAProxy's configuration cannot hold."""
-        if not PurePosixPath(self.path).is_absolute() or _NOT_IN_PATHS.search(self.path):
-            message = f"socket path {self.path!r} must be absolute, without white space or quotes"
+        path = PurePosixPath(self.path)
+        if not path.is_absolute() or ".." in path.parts:
+            message = f"socket path {self.path[:200]!r} must be absolute, without `..`"
+            raise ValueError(message)
+        if not self.path.isprintable() or _NOT_IN_PATHS.search(self.path):
+            message = f"socket path {self.path[:200]!r} must be without white space or quotes"
             raise ValueError(message)
         if len(self.path.encode()) > UNIX_PATH_BYTES_MAX:
-            message = f"socket path {self.path!r} is longer than {UNIX_PATH_BYTES_MAX} bytes"
+            message = f"socket path {self.path[:200]!r} is longer than {UNIX_PATH_BYTES_MAX} bytes"
             raise ValueError(message)
 
     def __str__(self) -> str:
@@ -100,6 +124,11 @@ class Versions:
     vllm: str
     ray: str
 
+    def __post_init__(self) -> None:
+        """Make single lines of them."""
+        for name in ("sluice", "vllm", "ray"):
+            object.__setattr__(self, name, line(getattr(self, name)))
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AdapterTrouble:
@@ -107,6 +136,11 @@ class AdapterTrouble:
 
     adapter: str
     cause: str
+
+    def __post_init__(self) -> None:
+        """Refuse an invalid name, and make a single line of the cause."""
+        alias(self.adapter)
+        object.__setattr__(self, "cause", line(self.cause))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,3 +185,17 @@ class ReplicaLease:
     python_address: Address | None = None
     rust_names: tuple[str, ...] = ()
     schema: Literal["replica.lease.v1"] = "replica.lease.v1"
+
+    def __post_init__(self) -> None:
+        """Refuse values that HAProxy could not carry, and make single lines of free text."""
+        replica_id(self.replica_id)
+        incarnation(self.incarnation)
+        model_name(self.model)
+        for name in (*self.adapters, *self.rust_names):
+            alias(name)
+        require_count("max_num_seqs", self.max_num_seqs, low=1, high=MAX_NUM_SEQS_MAX)
+        require_count("pid", self.pid)
+        require_time("started_at", self.started_at)
+        require_time("ready_at", self.ready_at)
+        for field in ("executor", "device", "reason", "front_end_reason"):
+            object.__setattr__(self, field, line(getattr(self, field)))

@@ -7,7 +7,10 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Literal
 
+from libs.contracts.checks import require_count, require_time
 from libs.contracts.ids import ModelName, alias, model_name
+from libs.contracts.lease import MAX_NUM_SEQS_MAX
+from libs.contracts.targets import REPLICAS_MAX
 
 STEP_TIME_MAX_S = 60.0
 """No simulated step is longer: vLLM gives up on a worker that takes minutes."""
@@ -82,10 +85,10 @@ class EngineSpec:
 
     def __post_init__(self) -> None:
         """Refuse sizes that no engine has."""
-        _at_least("engine.max_model_len", self.max_model_len, 1)
-        _at_least("engine.max_num_seqs", self.max_num_seqs, 1)
-        _at_least("engine.tensor_parallel_size", self.tensor_parallel_size, 1)
-        if self.kv_cache_gib <= 0:
+        require_count("engine.max_model_len", self.max_model_len, low=1)
+        require_count("engine.max_num_seqs", self.max_num_seqs, low=1, high=MAX_NUM_SEQS_MAX)
+        require_count("engine.tensor_parallel_size", self.tensor_parallel_size, low=1)
+        if not 0 < self.kv_cache_gib < math.inf:
             message = "engine.kv_cache_gib must be above 0"
             raise ValueError(message)
         self._check_loras()
@@ -119,9 +122,7 @@ class AdapterSpec:
         if self.name in CONTENT_TYPES:
             message = f"adapter {self.name!r} is called like a kind of content; choose another name"
             raise ValueError(message)
-        if not self.source:
-            message = f"adapter {self.name!r}: source must not be empty"
-            raise ValueError(message)
+        _require_source(f"adapter {self.name!r}", self.source)
 
     def __str__(self) -> str:
         """Render name and source."""
@@ -152,8 +153,10 @@ class ScalingSpec:
 
     def __post_init__(self) -> None:
         """Refuse a negative minimum and a maximum below it."""
-        _at_least("scaling.min", self.min, 0)
-        _at_least("scaling.max", self.max, 1)
+        require_count("scaling.min", self.min, high=REPLICAS_MAX)
+        require_count("scaling.max", self.max, low=1, high=REPLICAS_MAX)
+        require_time("scaling.target_running_per_replica", self.target_running_per_replica)
+        require_time("scaling.ttft_slo_s", self.ttft_slo_s)
         if self.max < self.min:
             message = f"scaling.max {self.max} must not be below scaling.min {self.min}"
             raise ValueError(message)
@@ -185,7 +188,7 @@ class SimulationSpec:
             "simulation.prefill_time_per_token_s", self.prefill_time_per_token_s, STEP_TIME_MAX_S
         )
         _within("simulation.jitter_ratio", self.jitter_ratio, 1.0)
-        _at_least("simulation.kv_capacity_tokens", self.kv_capacity_tokens, 1)
+        require_count("simulation.kv_capacity_tokens", self.kv_capacity_tokens, low=1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -216,9 +219,7 @@ class ModelSpec:
         model_name(self.name)
         for text in self.aliases:
             alias(text)
-        if not self.source:
-            message = f"model {self.name}: source must not be empty"
-            raise ValueError(message)
+        _require_source(f"model {self.name}", self.source)
         self._check_adapters()
         self._check_simulation()
 
@@ -260,9 +261,9 @@ def start_part(spec: ModelSpec) -> ModelSpec:
     return replace(spec, aliases=(), adapters=(), scaling=ScalingSpec(), routing=RoutingSpec())
 
 
-def _at_least(name: str, value: int | None, low: int) -> None:
-    if value is not None and value < low:
-        message = f"{name} must be at least {low}, not {value}"
+def _require_source(whose: str, source: str) -> None:
+    if not source or not source.isprintable():
+        message = f"{whose}: source must not be empty and must be one printable line"
         raise ValueError(message)
 
 

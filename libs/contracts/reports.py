@@ -1,6 +1,7 @@
 """Reports: what replicas and edges say on core subjects, never stored.
 
-None means unknown. A report that is older than its reader's limit counts as unknown too.
+None means unknown. A report that is older than its reader's limit counts as unknown too, and so
+does an impossible number: a negative or infinite one, or NaN.
 """
 
 from __future__ import annotations
@@ -8,7 +9,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from libs.contracts.ids import EdgeId, ModelName, ReplicaId
+from libs.contracts.checks import (
+    line,
+    plausible_count,
+    plausible_rate,
+    plausible_ratio,
+    require_count,
+    require_time,
+)
+from libs.contracts.ids import EdgeId, ModelName, ReplicaId, edge_id, model_name, replica_id
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +49,18 @@ class LoadReport:
     lost_reports_count: int | None = None
     schema: Literal["load.report.v1"] = "load.report.v1"
 
+    def __post_init__(self) -> None:
+        """Refuse invalid names; impossible numbers become unknown."""
+        model_name(self.model)
+        replica_id(self.replica_id)
+        require_time("observed_at", self.observed_at)
+        for name in ("running", "waiting", "lost_reports_count"):
+            object.__setattr__(self, name, plausible_count(getattr(self, name)))
+        for name in ("ttft_p50_s", "tokens_per_s"):
+            object.__setattr__(self, name, plausible_rate(getattr(self, name)))
+        for name in ("kv_cache_usage_ratio", "prefix_cache_hit_ratio"):
+            object.__setattr__(self, name, plausible_ratio(getattr(self, name)))
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DemandReport:
@@ -59,6 +80,14 @@ class DemandReport:
     refused_count: int | None
     observed_at: float
     schema: Literal["demand.report.v1"] = "demand.report.v1"
+
+    def __post_init__(self) -> None:
+        """Refuse invalid names; impossible numbers become unknown."""
+        model_name(self.model)
+        edge_id(self.edge_id)
+        require_time("observed_at", self.observed_at)
+        for name in ("queued", "held", "refused_count"):
+            object.__setattr__(self, name, plausible_count(getattr(self, name)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,3 +114,13 @@ class RoutingStatus:
     degraded: str = ""
     observed_at: float = 0.0
     schema: Literal["routing.status.v1"] = "routing.status.v1"
+
+    def __post_init__(self) -> None:
+        """Refuse an invalid id, and make single lines of free text."""
+        edge_id(self.edge_id)
+        require_count("revision", self.revision)
+        require_time("applied_at", self.applied_at)
+        require_time("observed_at", self.observed_at)
+        object.__setattr__(self, "haproxy_version", line(self.haproxy_version))
+        object.__setattr__(self, "degraded", line(self.degraded))
+        object.__setattr__(self, "unplaced", tuple(line(each) for each in self.unplaced))

@@ -1,4 +1,4 @@
-"""Every NATS subject, bucket and key of Sluice: built and parsed here and nowhere else.
+"""Every NATS subject, bucket and key of Sluice: built here and nowhere else.
 
 | what     | subject or bucket | key                      |
 | -------- | ----------------- | ------------------------ |
@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from libs.contracts.ids import EdgeId, ModelName, ReplicaId, edge_id, model_name, replica_id
+from libs.contracts.ids import EdgeId, ModelName, ReplicaId
 from libs.contracts.reports import DemandReport, LoadReport
 
 REPLICAS_BUCKET: Final = "replicas"
@@ -33,6 +33,12 @@ TROUBLE_KEY: Final = "trouble"
 
 FACTS_STREAM: Final = "FACTS"
 FACTS_SUBJECTS: Final = "fact.>"
+PROBE_KEY: Final = "probe.write"
+"""A key that no record has; removing it probes whether the bucket accepts writes."""
+
+FACTS_PROBE: Final = "fact.probe.-"
+"""Subject of the messages that probe whether facts can be stored; they are not facts."""
+
 LOAD_SUBJECTS: Final = "load.>"
 DEMAND_SUBJECTS: Final = "demand.>"
 
@@ -40,16 +46,6 @@ DEMAND_SUBJECTS: Final = "demand.>"
 def lease_key(model: ModelName, replica: ReplicaId) -> str:
     """Build the key of a replica's lease in the `replicas` bucket."""
     return f"{model}.{replica}"
-
-
-def parse_lease_key(key: str) -> tuple[ModelName, ReplicaId]:
-    """Split a lease key.
-
-    Raises:
-        ValueError: the key is not `<model>.<replica_id>`.
-    """
-    model, replica = _split("lease key", key, 2)
-    return model_name(model), replica_id(replica)
 
 
 def manual_target_key(model: ModelName) -> str:
@@ -72,35 +68,9 @@ def load_subject(model: ModelName, replica: ReplicaId) -> str:
     return f"load.{model}.{replica}"
 
 
-def parse_load_subject(subject: str) -> tuple[ModelName, ReplicaId]:
-    """Split the subject of a load report.
-
-    Raises:
-        ValueError: the subject is not `load.<model>.<replica_id>`.
-    """
-    head, model, replica = _split("load subject", subject, 3)
-    if head != "load":
-        message = f"load subject {subject!r} must start with 'load.'"
-        raise ValueError(message)
-    return model_name(model), replica_id(replica)
-
-
 def demand_subject(model: ModelName, edge: EdgeId) -> str:
     """Build the subject on which an edge reports queued, refused and held requests."""
     return f"demand.{model}.{edge}"
-
-
-def parse_demand_subject(subject: str) -> tuple[ModelName, EdgeId]:
-    """Split the subject of a demand report.
-
-    Raises:
-        ValueError: the subject is not `demand.<model>.<edge_id>`.
-    """
-    head, model, edge = _split("demand subject", subject, 3)
-    if head != "demand":
-        message = f"demand subject {subject!r} must start with 'demand.'"
-        raise ValueError(message)
-    return model_name(model), edge_id(edge)
 
 
 def report_subject(report: LoadReport | DemandReport) -> str:
@@ -136,11 +106,3 @@ def fact_subject(kind: str, model: ModelName | None) -> str:
     Facts about no single model carry `-` in the model's place.
     """
     return f"fact.{kind}.{model or '-'}"
-
-
-def _split(what: str, text: str, parts: int) -> list[str]:
-    found = text.split(".")
-    if len(found) != parts:
-        message = f"{what} {text!r} must have {parts} parts separated by dots"
-        raise ValueError(message)
-    return found

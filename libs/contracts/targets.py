@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Literal
+from typing import Final, Literal
 
-from libs.contracts.ids import ModelName
+from libs.contracts.checks import require_count, require_time
+from libs.contracts.ids import ModelName, model_name
+
+REPLICAS_MAX: Final = 10_000
+"""More replicas of one model than any cluster runs."""
 
 
 class ScaleReason(StrEnum):
@@ -27,6 +31,12 @@ class ManualTarget:
     set_at: float
     schema: Literal["target.manual.v1"] = "target.manual.v1"
 
+    def __post_init__(self) -> None:
+        """Refuse an invalid model name or number of replicas."""
+        model_name(self.model)
+        require_count("replicas", self.replicas, high=REPLICAS_MAX)
+        require_time("set_at", self.set_at)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DecidedTarget:
@@ -37,3 +47,9 @@ class DecidedTarget:
     reason: ScaleReason
     decided_at: float
     schema: Literal["target.decided.v1"] = "target.decided.v1"
+
+    def __post_init__(self) -> None:
+        """Refuse an invalid model name or number of replicas."""
+        model_name(self.model)
+        require_count("replicas", self.replicas, high=REPLICAS_MAX)
+        require_time("decided_at", self.decided_at)

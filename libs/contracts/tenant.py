@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Final, Literal, NewType
 
+from libs.contracts.checks import require_time
 from libs.contracts.ids import TenantName, tenant_name
 
 KeyHash = NewType("KeyHash", str)
@@ -82,6 +83,10 @@ class OpenToAll:
 
     declared_at: float
     schema: Literal["tenant.open.v1"] = "tenant.open.v1"
+
+    def __post_init__(self) -> None:
+        """Refuse a time that is not finite."""
+        require_time("declared_at", self.declared_at)
 
 
 def key_hash(key: str) -> KeyHash:

@@ -64,7 +64,8 @@ class InMemoryWorld:
         self.clock.advance(1)
 
     async def come_back(self, *, wiped: bool = False) -> None:
-        """Reconnect."""
+        """Reconnect to a server that was started again."""
+        self.bus.lose_leases()
         if wiped:
             self.bus.wipe()
         self.bus.reconnect()

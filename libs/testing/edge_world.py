@@ -323,6 +323,7 @@ def _settings(folder: Path, nats: NatsServer) -> dict[str, str]:
         "state_dir": str(folder / "state"),
         "run_dir": str(folder / "run"),
         "traces_dir": str(folder / "traces"),
+        "replica_sockets_dir": str(folder),
         "nats_credentials_file": str(credentials),
         "api_port": str(free_port()),
         "stop_timeout_s": "1",

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from libs.bus.codec import decode_fact, encode
 from libs.bus.live_bucket import LiveBucket, RawEntry, Rejected, decode_entry
 from libs.bus.ports import BucketView, Entry, Headers, Received, Record, Report, StoredFact
+from libs.bus.provision import MEMORY_BYTES_MAX_BY_BUCKET
 from libs.bus.report_queue import ReportQueue
 from libs.bus.subject_match import subject_matches
 from libs.clock import Clock, SystemClock
@@ -59,6 +60,12 @@ class InMemoryBus:
             for view in views:
                 view.replace(self._buckets[bucket])
 
+    def lose_leases(self) -> None:
+        """Forget what a server keeps in memory alone, as one that was started again."""
+        assert not self._connected, "only a bus that is away can have been started again"
+        for bucket in MEMORY_BYTES_MAX_BY_BUCKET:
+            self._buckets[bucket].clear()
+
     def wipe(self) -> None:
         """Forget everything that was stored, as a server that lost its disk while it was away."""
         assert not self._connected, "only a bus that is away can lose its disk"
@@ -83,6 +90,7 @@ class InMemoryBus:
             yield live
         finally:
             self._views[bucket].remove(live)
+            live.close()
 
     async def get(self, bucket: str, key: str) -> Entry | None:
         """Read one key; None when it is not there."""
@@ -108,10 +116,14 @@ class InMemoryBus:
             return None
         return self._write(bucket, key, encode(value), ttl_s)
 
-    async def delete(self, bucket: str, key: str) -> None:
-        """Remove one key; removing what is not there is no error."""
+    async def delete(self, bucket: str, key: str, *, revision: int | None = None) -> bool:
+        """Remove one key; with `revision` only if it still has that one."""
         self._reach()
+        held = self._buckets[bucket].get(key)
+        if revision is not None and (held is None or held.revision != revision):
+            return False
         self._remove(bucket, key)
+        return True
 
     async def record(self, fact: Fact) -> None:
         """Store a fact; storing the same event id twice stores it once."""
@@ -152,7 +164,14 @@ class InMemoryBus:
 
     def _write(self, bucket: str, key: str, body: bytes, ttl_s: float | None) -> int:
         self._revision += 1
-        raw = RawEntry(key=key, body=body, revision=self._revision, headers=inject())
+        raw = RawEntry(
+            key=key,
+            body=body,
+            revision=self._revision,
+            headers=inject(),
+            ttl_s=ttl_s,
+            written_at=self._clock.now(),
+        )
         self._buckets[bucket][key] = raw
         self._show(bucket, raw)
         if ttl_s is not None:

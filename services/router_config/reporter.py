@@ -26,6 +26,9 @@ from services.router_config.outbox import Outbox
 from services.router_config.ports import EdgeView, PoolDemand
 from services.router_config.service import Standing
 
+OBJECTIONS_SHOWN_MAX: Final = 3
+"""Refused leases that the status lists; a replica can write any number of them."""
+
 _FORGOTTEN: Final = "the bus has none, the edge goes on with those it knew"
 
 _log = get_logger(__name__)
@@ -55,6 +58,7 @@ class Degradation(StrEnum):
     BUS = "bus"
     MODELS = "models"
     TENANTS = "tenants"
+    LEASES = "leases"
 
 
 class Reporter:
@@ -189,8 +193,16 @@ def degradations(standing: Standing) -> dict[Degradation, str]:
         Degradation.BUS: "away" if away else "",
         Degradation.MODELS: _FORGOTTEN if routes_kept else "",
         Degradation.TENANTS: _FORGOTTEN if access_kept else "",
+        Degradation.LEASES: _few(standing.known.objections),
     }
     return {each: text for each, text in told.items() if text}
+
+
+def _few(texts: tuple[str, ...]) -> str:
+    """Say the first of them, and how many there are beyond."""
+    beyond = len(texts) - OBJECTIONS_SHOWN_MAX
+    more = (f"and {beyond} more",) if beyond > 0 else ()
+    return ", ".join((*texts[:OBJECTIONS_SHOWN_MAX], *more))
 
 
 def _degraded(standing: Standing) -> str:

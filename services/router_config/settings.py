@@ -10,6 +10,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from libs.contracts.exposure import Listener
 from libs.contracts.ids import edge_id
+from services.router_config.domain.homes import PRIVATE_NETWORKS, Homes, networks
 
 UNIX_PATH_BYTES_MAX = 107
 """Linux's limit for a socket's path; HAProxy adds `.<pid>.tmp` while it binds."""
@@ -60,6 +61,10 @@ class RouterConfigSettings(BaseSettings):
         trace_ratio: share of requests that are traced, 0 to 1; a client's own decision wins.
         traces_dir: where spans are written as lines while no OTLP endpoint is set; None for
             nowhere.
+        replica_networks: networks of replicas on TCP ports, separated by commas; replicas elsewhere
+            get neither requests nor scrapes. Private networks and loopback by default; in a shared
+            network, list only the replicas' own.
+        replica_sockets_dir: folder with the replicas' unix sockets; None refuses unix sockets.
         lease_grace_s: how long the bus must be whole before a server leaves that has no lease
             and was never checked; three lease lifetimes by default.
         drain_timeout_s: how long a leaving replica may finish its streams before they are cut.
@@ -105,6 +110,8 @@ class RouterConfigSettings(BaseSettings):
     prefix_bytes: int = Field(default=1024, ge=16, le=40_000)
     trace_ratio: float = Field(default=1.0, ge=0.0, le=1.0)
     traces_dir: Path | None = None
+    replica_networks: str = ",".join(PRIVATE_NETWORKS)
+    replica_sockets_dir: Path | None = None
     lease_grace_s: float = Field(default=15.0, ge=0.0)
     drain_timeout_s: float = Field(default=600.0, ge=0.0)
     resync_s: float = Field(default=1.0, gt=0.0, le=60.0)
@@ -127,6 +134,12 @@ class RouterConfigSettings(BaseSettings):
             raise ValueError(message)
         return path
 
+    @field_validator("replica_networks")
+    @classmethod
+    def _are_networks(cls, text: str) -> str:
+        networks(text.split(","))
+        return text
+
     @field_validator("state_dir", "run_dir")
     @classmethod
     def _absolute(cls, path: Path) -> Path:
@@ -134,6 +147,15 @@ class RouterConfigSettings(BaseSettings):
             message = f"{path} must be an absolute path without quotes"
             raise ValueError(message)
         return path
+
+    @property
+    def homes(self) -> Homes:
+        """Where replicas may live."""
+        folder = self.replica_sockets_dir
+        return Homes(
+            networks=networks(self.replica_networks.split(",")),
+            sockets_dir=None if folder is None else str(folder),
+        )
 
     @property
     def listener(self) -> Listener:

@@ -21,6 +21,7 @@ from libs.errors import TransientError
 from libs.telemetry.logging import get_logger
 from services.router_config.domain.access import KnownTenants
 from services.router_config.domain.declared import Declared, hear
+from services.router_config.domain.homes import Homes, at_home
 from services.router_config.domain.membership import server_name
 from services.router_config.domain.model import Known, ServerName
 
@@ -33,10 +34,11 @@ _log = get_logger(__name__)
 class BusViews:
     """Follows the buckets that routing depends on, and wakes whoever decides."""
 
-    def __init__(self, store: StateStore, wake: Callable[[], None]) -> None:
-        """Start with nothing known."""
+    def __init__(self, store: StateStore, wake: Callable[[], None], homes: Homes) -> None:
+        """Start with nothing known; `homes` decides which leases are accepted."""
         self._store = store
         self._wake = wake
+        self._homes = homes
         self._views: dict[str, BucketView] = {}
         self._whole_at: float | None = None
         self._declared = Declared()
@@ -48,12 +50,12 @@ class BusViews:
         tenants = self._snapshot(TENANTS_BUCKET)
         since = leases.connected_since if leases else None
         self._whole_at = self._whole_at if since is None else now
+        entries = leases.entries.values() if leases else ()
+        found = (entry.value for entry in entries if isinstance(entry.value, ReplicaLease))
+        judged = at_home(found, self._homes)
         return Known(
-            leases=tuple(
-                entry.value
-                for entry in (leases.entries.values() if leases else ())
-                if isinstance(entry.value, ReplicaLease)
-            ),
+            leases=judged.leases,
+            objections=judged.objections,
             models=declared.models,
             models_lost=declared.lost,
             tenants=_tenants(tenants) if tenants else None,
@@ -66,8 +68,11 @@ class BusViews:
         snapshot = self._snapshot(MODELS_BUCKET)
         if snapshot is not None:
             values = (entry.value for entry in snapshot.entries.values())
-            specs = tuple(value for value in values if isinstance(value, ModelSpec))
-            self._declared = hear(self._declared, specs, live_since=snapshot.connected_since)
+            specs = [value for value in values if isinstance(value, ModelSpec)]
+            # An unreadable record does not mean that the model was removed.
+            before = self._declared.models or ()
+            specs += [spec for spec in before if spec.name in snapshot.rejected]
+            self._declared = hear(self._declared, tuple(specs), live_since=snapshot.connected_since)
         return self._declared
 
     def _failing(self) -> tuple[FailingModel, ...]:

@@ -164,7 +164,10 @@ def _app(
         certificate=CertificateWatch(_certificate(settings, local.client), local.program),
     )
     service = RouterConfig(
-        peers, lambda wake: BusViews(bus, wake), pace=_pace(settings), clock=clock
+        peers,
+        lambda wake: BusViews(bus, wake, settings.homes),
+        pace=_pace(settings),
+        clock=clock,
     )
     return RouterConfigApp(
         service=service,

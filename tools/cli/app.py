@@ -15,16 +15,17 @@ import structlog
 import typer
 from pydantic import ValidationError
 
+from libs.contracts.targets import REPLICAS_MAX
 from libs.errors import ControlPlaneError, UsageError
 from tools.cli import bench_commands, tenant_commands
 from tools.cli.api_key import ApiKey, chosen_key
 from tools.cli.chat import Door, stream_answer
 from tools.cli.console import err, fail, out, step
-from tools.cli.declare import check_changes, set_manual_target, write_changes
+from tools.cli.declare import check_changes, read_models, set_manual_target, write_changes
 from tools.cli.logs import files_for, follow, tail
 from tools.cli.model_changes import ModelChanges, model_changes
 from tools.cli.models_yaml import load_models
-from tools.cli.observe import observe, stored_models
+from tools.cli.observe import observe
 from tools.cli.settings import CliSettings
 from tools.cli.stack.bus import make_buckets, stack_bus
 from tools.cli.stack.down import down as stop_stack
@@ -268,10 +269,11 @@ async def _apply(layout: Layout, file: Path, *, dry_run: bool) -> ModelChanges:
     if not dry_run:
         await make_buckets(layout)
     async with stack_bus(layout) as bus:
-        changes = model_changes(declared=specs, stored=await stored_models(bus))
+        stored = await read_models(bus)
+        changes = model_changes(declared=specs, stored=stored.specs)
         check_changes(changes, layout)
         if not dry_run:
-            await write_changes(bus, changes)
+            await write_changes(bus, changes, stored)
     return changes
 
 
@@ -283,6 +285,8 @@ async def _scale(layout: Layout, model: str, count: int | None) -> str:
 def _count(text: str) -> int | None:
     if text == "auto":
         return None
-    if not text.isdecimal():
-        raise UsageError(f"replicas must be a number or `auto`, not {text!r}")
+    if not (text.isascii() and text.isdecimal() and int(text[:9]) <= REPLICAS_MAX):
+        raise UsageError(
+            f"replicas must be a number up to {REPLICAS_MAX} or `auto`, not {text[:40]!r}"
+        )
     return int(text)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from libs.bus.nats_bus import NatsBus
+from libs.bus.ports import StateStore
 from libs.contracts.ids import ModelName, model_name
 from libs.contracts.model_spec import ModelSpec
 from libs.contracts.subjects import MODELS_BUCKET, TARGETS_BUCKET, manual_target_key
@@ -13,7 +15,7 @@ from libs.contracts.targets import ManualTarget
 from libs.engine.adapters import check_adapters
 from libs.engine.memory import check_memory
 from libs.engine.sources import resolve_source
-from libs.errors import UsageError
+from libs.errors import TransientError, UsageError
 from tools.cli.model_changes import ModelChanges
 from tools.cli.observe import stored_models
 from tools.cli.stack.layout import Layout
@@ -21,6 +23,10 @@ from tools.cli.stack.layout import Layout
 
 class UnknownModelError(UsageError):
     """No such model is declared."""
+
+
+class ModelsChangedError(TransientError):
+    """Another command changed the models at the same time."""
 
 
 def check_sources(specs: Sequence[ModelSpec], layout: Layout) -> None:
@@ -45,13 +51,67 @@ def check_changes(changes: ModelChanges, layout: Layout) -> None:
         check_adapters(new)
 
 
-async def write_changes(bus: NatsBus, changes: ModelChanges) -> None:
-    """Write added and changed models and remove the removed ones, with their manual targets."""
-    for spec in (*changes.added, *(new for _, new in changes.changed)):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredModels:
+    """The declared models as they were read.
+
+    Attributes:
+        revisions: of each record, by its key.
+        unreadable: keys of invalid records, which `apply` may overwrite.
+    """
+
+    specs: Mapping[ModelName, ModelSpec]
+    revisions: Mapping[str, int]
+    unreadable: frozenset[str]
+
+
+async def read_models(bus: StateStore) -> StoredModels:
+    """Read the declared models, to change them."""
+    async with bus.view(MODELS_BUCKET) as view:
+        snapshot = view.snapshot()
+    entries = snapshot.entries.values()
+    return StoredModels(
+        specs={
+            each.value.name: each.value for each in entries if isinstance(each.value, ModelSpec)
+        },
+        revisions={each.key: each.revision for each in entries},
+        unreadable=frozenset(snapshot.rejected),
+    )
+
+
+async def write_changes(bus: StateStore, changes: ModelChanges, stored: StoredModels) -> None:
+    """Write added and changed models and remove the removed ones, with their manual targets.
+
+    Raises:
+        ModelsChangedError: another command changed some of them since they were read; those stay
+            unchanged, all others are written.
+    """
+    wanted = (*changes.added, *(new for _, new in changes.changed))
+    lost = [spec.name for spec in wanted if not await _write(bus, spec, stored)]
+    lost += [spec.name for spec in changes.removed if not await _remove(bus, spec, stored)]
+    if lost:
+        raise ModelsChangedError(
+            f"another command changed {', '.join(lost)} at the same time; everything else is"
+            " written: check with `./sluice apply FILE --dry-run` and apply again"
+        )
+
+
+async def _write(bus: StateStore, spec: ModelSpec, stored: StoredModels) -> bool:
+    """Write one model if its record is unchanged since it was read."""
+    if spec.name in stored.unreadable:
         await bus.put(MODELS_BUCKET, spec.name, spec)
-    for spec in changes.removed:
-        await bus.delete(MODELS_BUCKET, spec.name)
+        return True
+    revision = stored.revisions.get(spec.name, 0)
+    return await bus.put_if(MODELS_BUCKET, spec.name, spec, revision=revision) is not None
+
+
+async def _remove(bus: StateStore, spec: ModelSpec, stored: StoredModels) -> bool:
+    """Remove one model and its manual target if its record is unchanged since it was read."""
+    revision = stored.revisions[spec.name]
+    is_done = await bus.delete(MODELS_BUCKET, spec.name, revision=revision)
+    if is_done:
         await bus.delete(TARGETS_BUCKET, manual_target_key(spec.name))
+    return is_done
 
 
 async def set_manual_target(bus: NatsBus, model: str, replicas: int | None) -> ModelName:

@@ -10,18 +10,21 @@ from contextlib import AsyncExitStack
 from typing import Final
 
 from libs.bus.nats_bus import NatsBus
-from libs.bus.ports import Record, Report
+from libs.bus.ports import BucketView, Record, Report, Snapshot
+from libs.contracts.checks import line
 from libs.contracts.ids import ModelName
 from libs.contracts.lease import ReplicaLease
 from libs.contracts.model_spec import ModelSpec
 from libs.contracts.reports import DemandReport, LoadReport, RoutingStatus
 from libs.contracts.subjects import (
     DEMAND_SUBJECTS,
+    LEADERS_BUCKET,
     LOAD_SUBJECTS,
     MODELS_BUCKET,
     REPLICAS_BUCKET,
     ROUTING_BUCKET,
     TARGETS_BUCKET,
+    TENANTS_BUCKET,
 )
 from libs.contracts.targets import DecidedTarget, ManualTarget
 from libs.errors import PeerUnreachableError
@@ -29,6 +32,11 @@ from tools.cli.failures import failing_since, trouble_since
 from tools.cli.stack.layout import Layout
 from tools.cli.stack.supervisor import Supervisor
 from tools.cli.status import Observed, ProcessStatus
+
+_OBSERVED_BUCKETS: Final = (
+    *(MODELS_BUCKET, REPLICAS_BUCKET, TARGETS_BUCKET, ROUTING_BUCKET),
+    *(TENANTS_BUCKET, LEADERS_BUCKET),
+)
 
 _REPORT_WAIT_S: Final = 1.5
 """Replicas and edges report once a second."""
@@ -39,9 +47,8 @@ async def observe(bus: NatsBus, layout: Layout, *, since: float) -> Observed:
 
     What failed before `since`, in Unix seconds, is left out: another stack wrote it.
     """
-    records = await read_buckets(
-        bus, (MODELS_BUCKET, REPLICAS_BUCKET, TARGETS_BUCKET, ROUTING_BUCKET)
-    )
+    snapshots = await read_snapshots(bus, _OBSERVED_BUCKETS)
+    records = _values(snapshots)
     leases = [each for each in records if isinstance(each, ReplicaLease)]
     specs = [each for each in records if isinstance(each, ModelSpec)]
     loads, demands = await asyncio.gather(
@@ -59,14 +66,45 @@ async def observe(bus: NatsBus, layout: Layout, *, since: float) -> Observed:
         trouble=trouble_since(records, since),
         routing=next((each for each in records if isinstance(each, RoutingStatus)), None),
         processes=processes(layout),
+        rejected=[
+            f"{snapshot.bucket}/{line(key)}: {why}"
+            for snapshot in snapshots
+            for key, why in snapshot.rejected.items()
+        ],
     )
 
 
 async def read_buckets(bus: NatsBus, buckets: tuple[str, ...]) -> list[Record]:
     """Read whole buckets, one after the other in one list."""
+    return _values(await read_snapshots(bus, buckets))
+
+
+async def read_snapshots(bus: NatsBus, buckets: tuple[str, ...]) -> list[Snapshot]:
+    """Read whole buckets; waits at most 1.5 s for leases that may be about to be written."""
     async with AsyncExitStack() as stack:
         views = [await stack.enter_async_context(bus.view(bucket)) for bucket in buckets]
-        return [entry.value for view in views for entry in view.snapshot().entries.values()]
+        await asyncio.gather(*(_settled(view) for view in views))
+        return [view.snapshot() for view in views]
+
+
+def _values(snapshots: list[Snapshot]) -> list[Record]:
+    return [entry.value for snapshot in snapshots for entry in snapshot.entries.values()]
+
+
+async def _settled(view: BucketView) -> None:
+    """Wait for one refresh of leases that look too old, and for the first lease if there are none.
+
+    Clocks may differ, and a restarted NATS has no leases until replicas have written them.
+    """
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(_REPORT_WAIT_S):
+            while _is_unsettled(view.snapshot()):
+                await view.changed(timeout_s=_REPORT_WAIT_S)
+
+
+def _is_unsettled(snapshot: Snapshot) -> bool:
+    is_empty = snapshot.bucket == REPLICAS_BUCKET and not snapshot.entries
+    return is_empty or bool(snapshot.unproven)
 
 
 async def stored_models(bus: NatsBus) -> dict[ModelName, ModelSpec]:

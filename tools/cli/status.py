@@ -102,7 +102,11 @@ class ProcessStatus:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Status:
-    """The whole stack as `sluice status` shows it."""
+    """The whole stack as `sluice status` shows it.
+
+    Attributes:
+        rejected: invalid records on the bus, each with its bucket, its key and the reason.
+    """
 
     api_url: str
     haproxy: HAProxyStatus
@@ -111,6 +115,7 @@ class Status:
     models: tuple[ModelStatus, ...]
     scaling: ScalingStatus
     processes: tuple[ProcessStatus, ...]
+    rejected: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, object]:
         """Return plain values for `--json`."""
@@ -131,6 +136,7 @@ class Observed:
     trouble: AutoscalerTrouble | None = None
     routing: RoutingStatus | None
     processes: tuple[ProcessStatus, ...]
+    rejected: Iterable[str] = ()
 
 
 def assemble(observed: Observed, *, api_url: str, nats_url: str) -> Status:
@@ -147,6 +153,7 @@ def assemble(observed: Observed, *, api_url: str, nats_url: str) -> Status:
         ),
         scaling=scaling_status(observed.trouble),
         processes=observed.processes,
+        rejected=tuple(observed.rejected),
     )
 
 

@@ -12,6 +12,9 @@ from tools.cli.status import ModelStatus, ReplicaStatus, Status
 
 _UNKNOWN = "?"
 
+REJECTED_SHOWN_MAX = 8
+"""Records that are named; `--json` names all."""
+
 
 def tables(status: Status, *, now: float) -> Iterator[str | Table]:
     """Render the status as lines and tables; `now` is Unix time in seconds."""
@@ -25,6 +28,11 @@ def tables(status: Status, *, now: float) -> Iterator[str | Table]:
     yield f"NATS     {status.nats_url}"
     if status.scaling.trouble:
         yield f"Scaling  [yellow]does not work: {escape(status.scaling.trouble)}[/]"
+    for each in status.rejected[:REJECTED_SHOWN_MAX]:
+        yield f"         [yellow]not used: {escape(each)}[/]"
+    if len(status.rejected) > REJECTED_SHOWN_MAX:
+        beyond = len(status.rejected) - REJECTED_SHOWN_MAX
+        yield f"         [yellow]and {beyond} more that are not used[/]"
     yield _processes(status)
     yield _models(status)
     for model in status.models:

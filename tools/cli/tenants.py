@@ -1,12 +1,17 @@
-"""Tenants on the bus: read, and written so that nobody's change is lost."""
+"""Read and write tenants on the bus with compare-and-set.
+
+Open access (`OpenToAll`) takes effect while no tenant has a key. If it stayed in the bucket while
+tenants exist, revoking the last one would open the edge. `add` and `revoke` therefore delete it
+before they write, and `add` deletes it again afterwards, in case `open` ran at the same time.
+An interrupted command leaves the edge closed.
+"""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 
-from libs.bus.nats_bus import NatsBus
+from libs.bus.ports import StateStore
 from libs.contracts.subjects import TENANTS_BUCKET
 from libs.contracts.tenant import OPEN_TO_ALL_KEY, OpenToAll, Tenant
 from libs.errors import TransientError
@@ -25,12 +30,12 @@ class _Stored:
     revision: int
 
 
-async def stored_tenants(bus: NatsBus) -> dict[str, Tenant]:
+async def stored_tenants(bus: StateStore) -> dict[str, Tenant]:
     """Read every tenant by name, revoked ones too."""
     return {name: each.tenant for name, each in (await _stored(bus)).items()}
 
 
-async def add_tenant(bus: NatsBus, name: str, limits: Limits, *, key: str) -> bool:
+async def add_tenant(bus: StateStore, name: str, limits: Limits, *, key: str) -> bool:
     """Write a tenant with a key; True if it is the first one with a key.
 
     Raises:
@@ -39,50 +44,58 @@ async def add_tenant(bus: NatsBus, name: str, limits: Limits, *, key: str) -> bo
     """
     found = await _stored(bus)
     others = [each.tenant for each in found.values()]
-    await _change(
-        bus,
-        found.get(name),
-        lambda stored: added(name, limits, key=key, stored=stored, others=others),
-    )
-    # A word from before there was a tenant must not open the edge when the last one is revoked.
+    stored = found.get(name)
+    wanted = added(name, limits, key=key, stored=stored.tenant if stored else None, others=others)
+    await bus.delete(TENANTS_BUCKET, OPEN_TO_ALL_KEY)
+    await _write(bus, wanted, stored)
     await bus.delete(TENANTS_BUCKET, OPEN_TO_ALL_KEY)
     return not _names(found)
 
 
-async def limit_tenant(bus: NatsBus, name: str, limits: Limits) -> Tenant:
+async def limit_tenant(bus: StateStore, name: str, limits: Limits) -> Tenant:
     """Write other limits; raises as `add_tenant`."""
     found = await _stored(bus)
-    return await _change(
-        bus,
-        found.get(name),
-        lambda stored: limited(name, limits, stored=stored, known=_names(found)),
-    )
+    stored = found.get(name)
+    wanted = limited(name, limits, stored=stored.tenant if stored else None, known=_names(found))
+    await _write(bus, wanted, stored)
+    return wanted
 
 
-async def revoke_tenant(bus: NatsBus, name: str) -> bool:
+async def revoke_tenant(bus: StateStore, name: str) -> bool:
     """Write that a tenant's keys count no more; True if no tenant is left.
 
     Raises as `add_tenant`.
     """
     found = await _stored(bus)
-    known = _names(found)
-    await _change(bus, found.get(name), lambda stored: revoked(name, stored=stored, known=known))
+    known, stored = _names(found), found.get(name)
+    wanted = revoked(name, stored=stored.tenant if stored else None, known=known)
+    await bus.delete(TENANTS_BUCKET, OPEN_TO_ALL_KEY)
+    await _write(bus, wanted, stored)
     return known == [name]
 
 
-async def open_to_all(bus: NatsBus) -> None:
+async def open_to_all(bus: StateStore) -> None:
     """Write that requests need no key.
 
     Raises:
         TenantError: a tenant has a key.
     """
+    await _require_no_tenant(bus)
+    await bus.put(TENANTS_BUCKET, OPEN_TO_ALL_KEY, OpenToAll(declared_at=time.time()))
+    try:
+        await _require_no_tenant(bus)
+    except TenantError:
+        await bus.delete(TENANTS_BUCKET, OPEN_TO_ALL_KEY)
+        raise
+
+
+async def _require_no_tenant(bus: StateStore) -> None:
     known = _names(await _stored(bus))
     if known:
         raise TenantError(f"revoke every tenant first; there is: {', '.join(known)}")
-    await bus.put(TENANTS_BUCKET, OPEN_TO_ALL_KEY, OpenToAll(declared_at=time.time()))
 
 
-async def _stored(bus: NatsBus) -> dict[str, _Stored]:
+async def _stored(bus: StateStore) -> dict[str, _Stored]:
     async with bus.view(TENANTS_BUCKET) as view:
         entries = view.snapshot().entries
     return {
@@ -92,15 +105,11 @@ async def _stored(bus: NatsBus) -> dict[str, _Stored]:
     }
 
 
-async def _change(
-    bus: NatsBus, stored: _Stored | None, change: Callable[[Tenant | None], Tenant]
-) -> Tenant:
-    """Write what `change` makes of the record, provided that it is still the one that was read."""
-    wanted = change(stored.tenant if stored else None)
+async def _write(bus: StateStore, wanted: Tenant, stored: _Stored | None) -> None:
+    """Write a record if it is unchanged since it was read."""
     revision = stored.revision if stored else 0
     if await bus.put_if(TENANTS_BUCKET, wanted.name, wanted, revision=revision) is None:
         raise ChangedMeanwhileError
-    return wanted
 
 
 def _names(found: dict[str, _Stored]) -> list[str]:

@@ -245,6 +245,8 @@ class Known:
     """What the bus says.
 
     Attributes:
+        leases: those with an accepted address.
+        objections: a line for each refused lease.
         models: as last known; None while none was ever heard of: every route then stays as it is.
         models_lost: the bus has no models although nobody was seen to remove them.
         tenants: None while no bus was ever reached.
@@ -260,6 +262,7 @@ class Known:
     failing: tuple[FailingModel, ...] = ()
     connected_for_s: float | None = None
     away_for_s: float | None = None
+    objections: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,9 +12,10 @@ from libs.bus.ports import BucketView, Entry, Record, Snapshot
 from libs.contracts.lease import ReplicaState
 from libs.errors import PeerUnreachableError, TerminalError
 from libs.testing.bus_worlds import BusUnderTest
-from libs.testing.records import a_lease, with_state
+from libs.testing.records import a_lease, a_model, with_state
 
 REPLICAS = "replicas"
+MODELS = "models"
 KEY = "m.r1"
 
 
@@ -140,6 +141,17 @@ async def test_deleting_what_is_not_there_is_no_error(world: BusUnderTest) -> No
     assert await world.bus.get(REPLICAS, KEY) is None
 
 
+async def test_only_the_revision_that_was_read_is_deleted(world: BusUnderTest) -> None:
+    """What somebody else wrote meanwhile stays."""
+    old = await world.bus.put(MODELS, "m", a_model())
+    new = await world.bus.put(MODELS, "m", a_model(replicas_min=2))
+
+    assert not await world.bus.delete(MODELS, "m", revision=old)
+    assert await world.bus.get(MODELS, "m") is not None
+    assert await world.bus.delete(MODELS, "m", revision=new)
+    assert await world.bus.get(MODELS, "m") is None
+
+
 async def test_only_one_of_two_creators_wins(world: BusUnderTest) -> None:
     """`put_if` with revision 0 creates and never overwrites."""
     first = await world.bus.put_if(REPLICAS, KEY, a_lease("r1"), revision=0)
@@ -168,10 +180,11 @@ async def test_a_key_that_is_gone_can_be_created_again(world: BusUnderTest, how:
     else:
         await world.pass_time(1.3)
 
-    revision = await world.bus.put_if(REPLICAS, KEY, a_lease("r2"), revision=0, ttl_s=5)
+    later = with_state(a_lease("r1"), ReplicaState.STARTING)
+    revision = await world.bus.put_if(REPLICAS, KEY, later, revision=0, ttl_s=5)
 
     assert revision is not None
-    assert await value_of(world, KEY) == a_lease("r2")
+    assert await value_of(world, KEY) == later
 
 
 async def test_a_value_that_cannot_be_decoded_is_named_not_served(world: BusUnderTest) -> None:
@@ -183,9 +196,22 @@ async def test_a_value_that_cannot_be_decoded_is_named_not_served(world: BusUnde
         snapshot = view.snapshot()
 
     assert set(snapshot.entries) == {"m.good"}
-    assert snapshot.rejected == ("m.bad",)
+    assert set(snapshot.rejected) == {"m.bad"}
+    assert "replica.lease.v999" in snapshot.rejected["m.bad"]
     with pytest.raises(TerminalError):
         await world.bus.get(REPLICAS, "m.bad")
+
+
+async def test_a_record_under_anothers_key_is_named_not_served(world: BusUnderTest) -> None:
+    """Whoever may write leases may not speak for another replica by its key."""
+    await world.bus.put(REPLICAS, "m.r1", a_lease("r1"))
+    await world.bus.put(REPLICAS, "m.r2", a_lease("r1"))
+
+    async with world.bus.view(REPLICAS) as view:
+        snapshot = view.snapshot()
+
+    assert set(snapshot.entries) == {"m.r1"}
+    assert dict(snapshot.rejected) == {"m.r2": "It is about m.r1."}
 
 
 async def test_buckets_do_not_see_each_other(world: BusUnderTest) -> None:
@@ -242,21 +268,35 @@ async def test_opening_a_view_while_the_bus_is_away_fails_in_time(world: BusUnde
 
 async def test_a_view_reads_everything_again_when_the_bus_is_back(world: BusUnderTest) -> None:
     """The same view goes on, with a fresh `connected_since`."""
-    await world.bus.put(REPLICAS, KEY, a_lease())
+    await world.bus.put(MODELS, "m", a_model())
 
-    async with world.bus.view(REPLICAS) as view:
+    async with world.bus.view(MODELS) as view:
         before = view.snapshot().connected_since
         await world.go_away()
         await seen(view, lambda s: s.connected_since is None)
         await world.come_back()
         snapshot = await seen(view, lambda s: s.connected_since is not None)
-        await world.bus.put(REPLICAS, "m.r2", a_lease("r2"))
-        await seen(view, has("m.r2"))
+        await world.bus.put(MODELS, "m2", a_model("m2"))
+        await seen(view, has("m2"))
 
-    assert set(snapshot.entries) == {KEY}
+    assert set(snapshot.entries) == {"m"}
     assert before is not None
     assert snapshot.connected_since is not None
     assert snapshot.connected_since > before
+
+
+@pytest.mark.parametrize("bucket", [REPLICAS, "leaders", "routing"])
+async def test_no_lease_outlives_the_server(world: BusUnderTest, bucket: str) -> None:
+    """Whoever lives writes it again within a second; whoever died cannot come back with it."""
+    await world.bus.put(bucket, KEY, a_lease(), ttl_s=60)
+
+    async with world.bus.view(bucket) as view:
+        await world.go_away()
+        await seen(view, lambda s: s.connected_since is None)
+        await world.come_back()
+        snapshot = await seen(view, lambda s: s.connected_since is not None)
+
+    assert dict(snapshot.entries) == {}
 
 
 async def test_a_view_of_a_bus_that_lost_its_disk_ends_up_empty_and_live(

@@ -18,19 +18,19 @@ from libs.bus.ports import BucketView, Snapshot
 from libs.bus.provision import provision
 from libs.errors import PeerUnreachableError
 from libs.testing.nats_server import NatsServer, nats_server
-from libs.testing.records import a_lease
+from libs.testing.records import a_lease, a_model
 
 BACK_WITHIN_S = 2.0
 
 
 async def test_views_and_writers_survive_many_kills_in_a_row(server: NatsServer) -> None:
     """Each time the state is right again within two seconds of the server's return."""
-    async with connect(server.settings(ADMIN)) as bus, bus.view("replicas") as view:
+    async with connect(server.settings(ADMIN)) as bus, bus.view("models") as view:
         for number in range(4):
             await server.restart()
             began = time.monotonic()
             await until(view, lambda s: s.connected_since is not None)
-            await bus.put("replicas", f"m.r{number}", a_lease(f"r{number}"))
+            await bus.put("models", f"m{number}", a_model(f"m{number}"))
             await until(view, has_entries(number + 1))
 
             assert time.monotonic() - began < BACK_WITHIN_S

@@ -75,12 +75,12 @@ async def test_metrics_of_both_front_ends_are_handed_on(measured: EdgeWorld) -> 
     pair = await measured.front_ends("org")
     text = '# HELP vllm:x X.\n# TYPE vllm:x gauge\nvllm:x{a="b"} %d\n'
     pair.rust.metrics, pair.python.metrics = text % 1, text % 2
-    await measured.join_pair(pair, model="org/m")
-    await measured.until_listed("org/m")
+    await measured.join_pair(pair, model="other")
+    await measured.until_listed("other")
 
-    found = await page(measured, "/replicas/org/m/org/metrics")
+    found = await page(measured, "/replicas/other/org/metrics")
     await pair.rust.kill()
-    alone = await page(measured, "/replicas/org/m/org/metrics")
+    alone = await page(measured, "/replicas/other/org/metrics")
 
     assert 'vllm:x{front_end="rust",a="b"} 1\nvllm:x{front_end="python",a="b"} 2\n' in found
     assert found.count("# TYPE vllm:x") == 1

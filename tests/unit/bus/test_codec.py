@@ -13,19 +13,38 @@ from libs.bus.codec import Message, decode, decode_fact, decode_record, decode_r
 from libs.bus.ports import Record, Report
 from libs.contracts.events import Fact
 from libs.contracts.failing import FailingModel
-from libs.contracts.lease import Endpoint, UnixEndpoint
+from libs.contracts.ids import EdgeId, EventId, Incarnation, ModelName, ReplicaId, TenantName
+from libs.contracts.leader import LeaderClaim
+from libs.contracts.lease import AdapterTrouble, Endpoint, ReplicaLease, UnixEndpoint
 from libs.contracts.model_spec import EngineSpec, ModelSpec, ScalingSpec
-from libs.contracts.tenant import Priority, Tenant
+from libs.contracts.tenant import KeyHash, Priority, Tenant
 from libs.errors import TerminalError, UnknownSchemaError
 from libs.testing.records import a_fact, a_lease, a_load_report, a_model
 
 NUMBERS = st.floats(allow_nan=False, allow_infinity=False)
 NAMES = st.from_regex(r"[a-z0-9][a-z0-9_-]{0,62}", fullmatch=True)
 
+HEX = st.integers(min_value=0, max_value=16**32 - 1).map(lambda number: f"{number:032x}")
+
 st.register_type_strategy(float, NUMBERS)
+st.register_type_strategy(int, st.integers(min_value=1, max_value=9_999))
+for name in (ModelName, ReplicaId, EdgeId, TenantName):
+    st.register_type_strategy(name, NAMES.map(name))
+st.register_type_strategy(Incarnation, HEX.map(Incarnation))
+st.register_type_strategy(EventId, HEX.map(EventId))
 st.register_type_strategy(
-    Endpoint, st.builds(Endpoint, host=NAMES, port=st.integers(min_value=1, max_value=65_535))
+    Endpoint,
+    st.builds(Endpoint, host=st.ip_addresses().map(str), port=st.integers(1, 65_535)),
 )
+st.register_type_strategy(UnixEndpoint, st.builds(UnixEndpoint, path=NAMES.map(lambda n: f"/{n}")))
+st.register_type_strategy(AdapterTrouble, st.builds(AdapterTrouble, adapter=NAMES, cause=st.text()))
+st.register_type_strategy(
+    ReplicaLease,
+    st.builds(
+        ReplicaLease, adapters=st.lists(NAMES).map(tuple), rust_names=st.lists(NAMES).map(tuple)
+    ),
+)
+st.register_type_strategy(LeaderClaim, st.builds(LeaderClaim, service=NAMES))
 st.register_type_strategy(
     UnixEndpoint, st.builds(UnixEndpoint, path=NAMES.map(lambda name: f"/run/{name}.sock"))
 )
@@ -46,8 +65,7 @@ st.register_type_strategy(
     ModelSpec,
     st.builds(
         ModelSpec,
-        name=NAMES,
-        source=st.text(min_size=1),
+        source=NAMES,
         aliases=st.lists(NAMES).map(tuple),
         engine=st.builds(EngineSpec, max_num_seqs=st.integers(min_value=1, max_value=4096)),
         scaling=st.builds(ScalingSpec, min=st.integers(0, 3), max=st.integers(3, 9)),
@@ -57,10 +75,7 @@ st.register_type_strategy(
     Tenant,
     st.builds(
         Tenant,
-        name=NAMES,
-        key_hashes=st.lists(st.from_regex(r"[0-9a-f]{64}", fullmatch=True), max_size=2).map(tuple),
-        requests_per_minute=st.none() | st.integers(1, 1000),
-        concurrent_requests=st.none() | st.integers(1, 1000),
+        key_hashes=st.lists(HEX.map(lambda digits: KeyHash(2 * digits)), max_size=2).map(tuple),
         priority=st.sampled_from(Priority),
     ),
 )

@@ -25,7 +25,9 @@ BODIES = st.one_of(
 @st.composite
 def histories(draw: st.DrawFn) -> list[RawEntry]:
     """Draw the changes of a bucket, in the order of their revisions."""
-    changes = draw(st.lists(st.tuples(st.sampled_from(["a", "b", "c"]), BODIES), max_size=20))
+    changes = draw(
+        st.lists(st.tuples(st.sampled_from(["m.r1", "m.r2", "m.r3"]), BODIES), max_size=20)
+    )
     return [
         RawEntry(key=key, body=body, revision=number + 1, headers={})
         for number, (key, body) in enumerate(changes)
@@ -49,10 +51,10 @@ def test_the_same_value_once_more_is_not_decoded_again() -> None:
     """A refreshed lease gets its revision and trace, and stays the very value that it was."""
     view = LiveBucket("b", FakeClock())
     body = encode(a_lease())
-    view.apply(RawEntry(key="a", body=body, revision=1, headers={"traceparent": "one"}))
+    view.apply(RawEntry(key="m.r1", body=body, revision=1, headers={"traceparent": "one"}))
     (before,) = view.snapshot().entries.values()
 
-    view.apply(RawEntry(key="a", body=bytes(body), revision=2, headers={"traceparent": "two"}))
+    view.apply(RawEntry(key="m.r1", body=bytes(body), revision=2, headers={"traceparent": "two"}))
     (after,) = view.snapshot().entries.values()
 
     assert after.value is before.value
@@ -64,7 +66,7 @@ def test_a_value_that_comes_back_after_its_removal_is_there_again() -> None:
     view = LiveBucket("b", FakeClock())
     body = encode(a_lease())
     for revision, said in enumerate((body, None, body), start=1):
-        view.apply(RawEntry(key="a", body=said, revision=revision, headers={}))
+        view.apply(RawEntry(key="m.r1", body=said, revision=revision, headers={}))
 
     (entry,) = view.snapshot().entries.values()
 
@@ -115,7 +117,7 @@ def test_a_view_is_away_until_it_was_read_whole() -> None:
     """Changes alone do not make a view whole."""
     live = LiveBucket("b", FakeClock())
 
-    live.apply(RawEntry(key="a", body=encode(a_lease()), revision=1, headers={}))
+    live.apply(RawEntry(key="m.r1", body=encode(a_lease()), revision=1, headers={}))
 
     assert live.snapshot().connected_since is None
 

@@ -8,6 +8,7 @@ from libs.bus.permissions import (
     ADMIN,
     AUTOSCALER,
     CLI,
+    NATS_WATCH,
     PERMISSIONS,
     REPLICA,
     ROUTER_CONFIG,
@@ -37,6 +38,7 @@ SERVICES = [user for user in USERS if user != ADMIN]
         ("fact.replica_joined.m", {REPLICA}),
         ("fact.routing_applied.-", {ROUTER_CONFIG}),
         ("fact.scale_decided.m", {AUTOSCALER}),
+        ("fact.probe.-", {NATS_WATCH}),
     ],
 )
 def test_every_subject_has_exactly_its_writers(subject: str, writers: set[str]) -> None:

@@ -14,7 +14,14 @@ from tools.cli.console import Say
 from tools.cli.logs import keep_replica_logs
 from tools.cli.stack.layout import Layout
 from tools.cli.stack.processes import Found, end_all
-from tools.cli.stack.programs import AUTOSCALER, BODY_READER, NATS, RAY, ROUTER_CONFIG
+from tools.cli.stack.programs import (
+    AUTOSCALER,
+    BODY_READER,
+    NATS,
+    NATS_WATCH,
+    RAY,
+    ROUTER_CONFIG,
+)
 from tools.cli.stack.record import StackRecord, load
 from tools.cli.stack.supervisor import Supervisor
 
@@ -55,7 +62,7 @@ def _stop_programs(supervisor: Supervisor, say: Say) -> None:
     """Stop in this order: no new decisions, no new requests, then engines, then the bus."""
     if not supervisor.alive():
         return
-    for program in (AUTOSCALER, ROUTER_CONFIG, BODY_READER, RAY, NATS):
+    for program in (AUTOSCALER, ROUTER_CONFIG, BODY_READER, RAY, NATS_WATCH, NATS):
         say(f"stopping {program}")
         with contextlib.suppress(PeerUnreachableError, OSError):
             supervisor.stop(program)

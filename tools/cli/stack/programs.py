@@ -13,6 +13,7 @@ from tools.cli.stack.processes import STACK_ID_VARIABLE
 from tools.cli.stack.record import StackRecord
 
 NATS: Final = "nats"
+NATS_WATCH: Final = "nats-watch"
 RAY: Final = "ray"
 ROUTER_CONFIG: Final = "router-config"
 BODY_READER: Final = "body-reader"
@@ -61,6 +62,7 @@ def programs(
     }
     return [
         _nats(layout, base, nats_server),
+        _nats_watch(layout, base),
         _ray(layout, record, base, cuda=cuda),
         _router_config(layout, record, base),
         _body_reader(layout, record, base),
@@ -97,6 +99,23 @@ def _nats(layout: Layout, base: Mapping[str, str], nats_server: str) -> Program:
         environment=base,
         directory=layout.var,
         log_file=layout.logs / "nats.log",
+    )
+
+
+def _nats_watch(layout: Layout, base: Mapping[str, str]) -> Program:
+    """Restart NATS if its writes fail although the disk has room."""
+    return Program(
+        name=NATS_WATCH,
+        command=[
+            *(sys.executable, "-m", "deploy.local.nats_watch"),
+            str(layout.credentials(NATS_WATCH)),
+            str(layout.nats_store),
+            str(layout.supervisor_socket),
+            NATS,
+        ],
+        environment=base,
+        directory=layout.var,
+        log_file=layout.logs / "nats-watch.log",
     )
 
 
@@ -162,6 +181,9 @@ def _edge_environment(
         f"{prefix}METRICS_PORT": str(record.metrics_port),
         **({f"{prefix}TLS_CERTIFICATE_FILE": certificate} if certificate else {}),
         f"{prefix}NATS_CREDENTIALS_FILE": str(layout.credentials("router-config")),
+        # All replicas of a one-machine stack listen there.
+        f"{prefix}REPLICA_NETWORKS": "127.0.0.0/8,::1/128",
+        f"{prefix}REPLICA_SOCKETS_DIR": str(layout.replica_sockets),
         f"{prefix}TRACES_DIR": str(layout.traces),
     }
 

@@ -13,7 +13,7 @@ from typing import Final
 from deploy.local.nats_binary import find_nats_server
 from deploy.local.prometheus_conf import render_prometheus_conf
 from deploy.local.supervisord_conf import render
-from libs.bus.provision import provision
+from libs.bus.provision import forget_leases, provision
 from libs.bus.settings import BusSettings, read_credentials
 from libs.contracts.exposure import Listener, refusal, warning
 from libs.contracts.model_spec import ModelSpec
@@ -22,10 +22,9 @@ from libs.engine.memory import available_memory_bytes
 from libs.errors import UsageError
 from libs.haproxy.binary import find_haproxy
 from tools.cli.console import err, step
-from tools.cli.declare import check_sources, write_changes
+from tools.cli.declare import check_sources, read_models, write_changes
 from tools.cli.model_changes import model_changes
 from tools.cli.models_yaml import load_models
-from tools.cli.observe import stored_models
 from tools.cli.stack.bus import stack_bus
 from tools.cli.stack.down import stop_hard
 from tools.cli.stack.layout import Layout
@@ -41,6 +40,7 @@ from tools.cli.stack.programs import (
     BODY_READER,
     LOGICAL_SLOTS,
     NATS,
+    NATS_WATCH,
     RAY,
     ROUTER_CONFIG,
     inherited,
@@ -177,6 +177,9 @@ async def _start(stack: Stack, timeout_s: float) -> None:
         # Ray takes longest, so it starts at once and is waited for last.
         stack.supervisor.start(RAY)
         await provision(_admin(stack.layout), timeout_s=timeout_s)
+        # No process of an earlier stack is left, so every stored lease is dead.
+        await forget_leases(_admin(stack.layout), timeout_s=timeout_s)
+        stack.supervisor.start(NATS_WATCH)
     with step("HAProxy under router-config"):
         stack.supervisor.start(ROUTER_CONFIG)
         stack.supervisor.start(BODY_READER)
@@ -248,5 +251,6 @@ def _admin(layout: Layout) -> BusSettings:
 
 async def _declare(stack: Stack) -> None:
     async with stack_bus(stack.layout) as bus:
-        stored = await stored_models(bus)
-        await write_changes(bus, model_changes(declared=stack.specs, stored=stored))
+        stored = await read_models(bus)
+        changes = model_changes(declared=stack.specs, stored=stored.specs)
+        await write_changes(bus, changes, stored)

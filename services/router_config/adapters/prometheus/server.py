@@ -135,7 +135,7 @@ def _application(
 
 
 def _asked_replica(path: str, leases: Iterable[ReplicaLease]) -> ReplicaLease | None:
-    """Find the replica that a path names; a model's name may have slashes, a replica's has none."""
+    """Find the replica that a path names."""
     if not path.startswith(_PREFIX) or not path.endswith(_SUFFIX):
         return None
     model, _, replica = path.removeprefix(_PREFIX).removesuffix(_SUFFIX).rpartition("/")
