@@ -241,3 +241,24 @@ async def test_a_broken_traceparent_begins_a_new_trace(value: str) -> None:
     (span,) = subject.exporter.get_finished_spans()
     assert answer.status == 200
     assert span.parent is None
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        (b'{"model": "a", "n": 129}', "the limit is 128"),
+        (b'{"model": "a", "messages": [' + b"{}," * 10_000 + b"{}]}", "more than 8192 objects"),
+    ],
+)
+@pytest.mark.parametrize("headers", [{"x-sluice-model": "a"}, {}])
+async def test_more_work_than_one_request_may_ask_for_is_refused(
+    body: bytes, said: str, headers: dict[str, str]
+) -> None:
+    """The application never parses it; the answer names the limit in OpenAI's shape."""
+    subject = Subject()
+
+    answer = await call(subject.middleware, COMPLETIONS, body=body, headers=headers)
+
+    assert answer.status == 400
+    assert said in json.loads(answer.body)["error"]["message"]
+    assert subject.app.scopes == []

@@ -18,13 +18,16 @@ from services.replica.adapters.http import refusals
 from services.replica.adapters.http.body_model import (
     Unclear,
     contradicts,
-    model_in,
+    model_of,
+    pairs_in,
     with_model,
 )
+from services.replica.adapters.http.body_shape import Shape, excess_in
 from services.replica.adapters.http.door import HttpDoor
 from services.replica.adapters.http.paths import PathKind, kind_of
 from services.replica.adapters.http.refusals import Refusal
 from services.replica.adapters.http.request_span import RequestSpan
+from services.replica.domain.work import WorkLimits, excess_of
 
 # What an application and its server say to each other has no narrower type in the specification.
 Message = MutableMapping[str, Any]
@@ -35,17 +38,25 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 MODEL_HEADER: Final = b"x-sluice-model"
 LENGTH_HEADER: Final = b"content-length"
+TYPE_HEADER: Final = b"content-type"
+MULTIPART: Final = "multipart/"
 BODY_BYTES_MAX: Final = 64 * 2**20
+
+SHAPE_MAX: Final = Shape(texts=65_536, objects=8_192, values=262_144)
+"""Token ids of a prompt are values; a chat with a hundred tools has a few thousand objects."""
 
 
 class ReplicaMiddleware:
     """An ASGI application around vLLM's."""
 
-    def __init__(self, app: App, *, door: HttpDoor, tracer: Tracer) -> None:
-        """Wrap `app`."""
+    def __init__(
+        self, app: App, *, door: HttpDoor, tracer: Tracer, limits: WorkLimits | None = None
+    ) -> None:
+        """Wrap `app`; None takes the default limits."""
         self._app = app
         self._door = door
         self._tracer = tracer
+        self._limits = limits or WorkLimits()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request; pass the lifespan on; refuse web sockets by silence."""
@@ -74,9 +85,9 @@ class ReplicaMiddleware:
         self, scope: Scope, receive: Receive, send: Send, *, routed: str | None
     ) -> None:
         with RequestSpan(self._tracer, scope, model=routed) as span:
-            if routed is not None and scope["method"] == "POST":
+            if scope["method"] == "POST" and not _is_multipart(scope):
                 received = await _whole_body(receive)
-                body = _for_the_engine(received, routed)
+                body = _for_the_engine(received, routed, self._limits)
                 if isinstance(body, Refusal):
                     await _answer(span.watching(send), body)
                     return
@@ -86,15 +97,27 @@ class ReplicaMiddleware:
             await self._app(span.passed_on(scope), receive, span.watching(send))
 
 
-def _for_the_engine(body: bytes | None, routed: str) -> bytes | Refusal:
+def _for_the_engine(body: bytes | None, routed: str | None, limits: WorkLimits) -> bytes | Refusal:
     """Return the body with its model in it, or why it must not reach the engine."""
     if body is None:
         return refusals.body_too_large(BODY_BYTES_MAX)
-    named = model_in(body)
+    if (excess := excess_in(body, SHAPE_MAX)) is not None:
+        return refusals.too_much(excess)
+    pairs = pairs_in(body)
+    if pairs is not None and (excess := excess_of(dict(pairs), limits)) is not None:
+        return refusals.too_much(excess)
+    if routed is None:
+        return body
+    named = model_of(pairs)
     if named is Unclear.ABSENT:
         return with_model(body, routed)
     said = contradicts(named, routed=routed)
     return body if said is None else refusals.different_model(routed=routed, body=said)
+
+
+def _is_multipart(scope: Scope) -> bool:
+    """Tell whether the body is a file with a form around it, which vLLM reads as it comes."""
+    return (_header(scope, TYPE_HEADER) or "").lstrip().lower().startswith(MULTIPART)
 
 
 def _with_length(scope: Scope, length: int) -> Scope:
