@@ -25,6 +25,7 @@ from services.replica.adapters.http.door import HttpDoor
 from services.replica.adapters.http.middleware import ReplicaMiddleware
 from services.replica.adapters.http.missing_routes import shape_missing_routes
 from services.replica.adapters.http.server import serving
+from services.replica.adapters.loop_guard import guarded_loop
 from services.replica.adapters.vllm.host import Launch, Placement, VllmEngine, running_engine
 from services.replica.domain.statements import Identity
 from services.replica.domain.work import WorkLimits
@@ -78,6 +79,7 @@ async def wired(
     clock = SystemClock()
     who = _identity(spec, replica, clock)
     async with AsyncExitStack() as stack:
+        await stack.enter_async_context(guarded_loop())
         folder = stack.enter_context(engine_folder(_base(settings), who.incarnation))
         bus = await stack.enter_async_context(connect(_bus_settings(settings, who), wait=False))
         provider = _tracing(settings, who, stack)

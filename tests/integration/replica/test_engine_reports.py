@@ -25,6 +25,9 @@ LOAD = {
     "schema": "engine.load.v1",
     "wall_s": 1_000.0,
     "monotonic_s": 10.0,
+    "steps": 9,
+    "unfinished": 4,
+    "unread": 0,
     "running": 3,
     "waiting": 0,
     "kv_cache_usage_ratio": 0.5,
@@ -87,7 +90,7 @@ async def until_load(reports: EngineReports) -> None:
 
 async def test_only_this_user_can_send_and_the_socket_goes_with_the_replica(folder: Path) -> None:
     """A report must not come from elsewhere."""
-    async with engine_reports(folder, ENGINE, None) as reports:
+    async with engine_reports(folder, ENGINE, None, stall_timeout_s=30.0) as reports:
         mode = reports.socket_path.stat().st_mode
 
         assert stat.S_ISSOCK(mode)
@@ -100,7 +103,7 @@ async def test_a_socket_that_a_killed_replica_left_is_replaced(folder: Path) -> 
     """Its name is the new replica's only if the folder and the name are."""
     (folder / "engine.e.sock").touch()
 
-    async with engine_reports(folder, ENGINE, None) as reports:
+    async with engine_reports(folder, ENGINE, None, stall_timeout_s=30.0) as reports:
         await send(reports, LOAD)
 
         await until_load(reports)
@@ -108,7 +111,7 @@ async def test_a_socket_that_a_killed_replica_left_is_replaced(folder: Path) -> 
 
 async def test_the_load_is_unknown_until_the_engine_core_speaks(folder: Path) -> None:
     """An engine that starts is not idle."""
-    async with engine_reports(folder, ENGINE, None) as reports:
+    async with engine_reports(folder, ENGINE, None, stall_timeout_s=30.0) as reports:
         assert reports.load() == UNKNOWN_LOAD
 
         await send(reports, LOAD)
@@ -120,7 +123,7 @@ async def test_the_load_is_unknown_until_the_engine_core_speaks(folder: Path) ->
 async def test_every_request_is_recorded_whatever_else_arrives(folder: Path) -> None:
     """More datagrams than the kernel queues, bad ones among them."""
     spans: list[FinishedSpan] = []
-    async with engine_reports(folder, ENGINE, spans.extend) as reports:
+    async with engine_reports(folder, ENGINE, spans.extend, stall_timeout_s=30.0) as reports:
         for _ in range(40):
             await send(reports, requests(2), b"no report")
         await send(reports, LOAD)
