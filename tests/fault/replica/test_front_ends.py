@@ -273,12 +273,14 @@ async def test_nothing_outlives_a_replica_that_is_killed(
 ) -> None:
     """Neither the Rust program nor the engine core nor its workers, with a stream under way.
 
-    Its files are known by their folder, whose lock ended with it.
+    A stopped engine core can do nothing about it itself. The files are known by their folder,
+    whose lock ended with the replica.
     """
     files = replica_files(world)
     streams = await both_streams(world)
     others = set(children(replica.started.pid))
     assert len(others) >= 2
+    os.kill(pid_of(replica, "VLLM::EngineCor"), signal.SIGSTOP)
 
     replica.started.kill()
 
