@@ -47,15 +47,23 @@ def excess_in(body: bytes, most: Shape) -> str | None:
         return None
     # What stands in strings is only text, and a prompt may well be a program.
     plain = text.replace(b"\\\\", b"").replace(b'\\"', b"")
-    texts = plain.count(b'"') // 2
+    texts = _number(b'"', plain) // 2
     if texts > most.texts:
         return Shape(texts=texts, objects=0, values=0).excess(most)
     return _counted(b'""'.join(plain.split(b'"')[::2])).excess(most)
 
 
 def _counted(text: bytes) -> Shape:
-    objects = text.count(b"{") + text.count(b"[")
-    return Shape(texts=text.count(b'"') // 2, objects=objects, values=objects + text.count(b","))
+    return Shape(
+        texts=_number(b'"', text) // 2,
+        objects=_number(b"{[", text),
+        values=_number(b"{[,", text),
+    )
+
+
+def _number(signs: bytes, text: bytes) -> int:
+    """Count in one pass, however many there are; `count` takes as long again for each."""
+    return len(text) - len(text.translate(None, signs))
 
 
 def _as_utf8(body: bytes) -> bytes | None:

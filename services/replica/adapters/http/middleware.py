@@ -9,6 +9,7 @@ Source: ASGI 3.0, HTTP connection scope (https://asgi.readthedocs.io/en/latest/s
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, Final
 
@@ -41,6 +42,9 @@ LENGTH_HEADER: Final = b"content-length"
 TYPE_HEADER: Final = b"content-type"
 MULTIPART: Final = "multipart/"
 BODY_BYTES_MAX: Final = 64 * 2**20
+
+LOOKED_THROUGH_AT_ONCE_BYTES: Final = 2**18
+"""Takes about a millisecond."""
 
 SHAPE_MAX: Final = Shape(texts=65_536, objects=8_192, values=262_144)
 """Token ids of a prompt are values; a chat with a hundred tools has a few thousand objects."""
@@ -87,7 +91,7 @@ class ReplicaMiddleware:
         with RequestSpan(self._tracer, scope, model=routed) as span:
             if scope["method"] == "POST" and not _is_multipart(scope):
                 received = await _whole_body(receive)
-                body = _for_the_engine(received, routed, self._limits)
+                body = await self._checked(received, routed)
                 if isinstance(body, Refusal):
                     await _answer(span.watching(send), body)
                     return
@@ -95,6 +99,15 @@ class ReplicaMiddleware:
                     scope = _with_length(scope, len(body))
                 receive = _replay(body, receive)
             await self._app(span.passed_on(scope), receive, span.watching(send))
+
+    async def _checked(self, body: bytes | None, routed: str | None) -> bytes | Refusal:
+        """Return the body for the engine, or why it must not reach it.
+
+        Other requests go on between the steps of looking through a large one.
+        """
+        if body is None or len(body) <= LOOKED_THROUGH_AT_ONCE_BYTES:
+            return _for_the_engine(body, routed, self._limits)
+        return await asyncio.to_thread(_for_the_engine, body, routed, self._limits)
 
 
 def _for_the_engine(body: bytes | None, routed: str | None, limits: WorkLimits) -> bytes | Refusal:
