@@ -6,7 +6,8 @@ import asyncio
 import json
 import socket
 import stat
-from collections.abc import Iterator
+import threading
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 
@@ -137,3 +138,44 @@ async def test_every_request_is_recorded_whatever_else_arrives(folder: Path) -> 
 
     assert (reports.rejected_count, load.lost_reports_count) == (40, 40)
     assert len({span.span_id for span in spans}) == len(spans)
+
+
+async def test_an_engine_core_that_falls_silent_is_stuck(folder: Path) -> None:
+    """It reports every second, whatever it does."""
+    async with engine_reports(folder, ENGINE, None, stall_timeout_s=0.2) as reports:
+        await eventually(lambda: unstuck(reports), within_s=1, what="no report at all")
+        await send(reports, LOAD)
+        await until_load(reports)
+
+        async def stuck() -> bool:
+            return reports.stall(is_excused=False) is not None
+
+        await eventually(stuck, within_s=10, what="silence")
+        await send(reports, {**LOAD, "steps": 10})
+        await eventually(lambda: unstuck(reports), within_s=10, what="a word")
+
+
+async def test_reports_that_nobody_reads_are_no_silence(folder: Path) -> None:
+    """A disk that holds up the spans says nothing about the engine."""
+    writes, may_go_on = threading.Event(), threading.Event()
+
+    def record(_: Sequence[FinishedSpan]) -> None:
+        writes.set()
+        may_go_on.wait(30)
+
+    async with engine_reports(folder, ENGINE, record, stall_timeout_s=0.2) as reports:
+        await send(reports, LOAD, requests(1))
+        await asyncio.to_thread(writes.wait, 30)
+        looks = []
+        for _ in range(20):
+            looks.append(reports.stall(is_excused=False))
+            await asyncio.sleep(0.03)
+        may_go_on.set()
+
+    assert reports.totals is not None
+    assert set(looks) == {None}
+
+
+async def unstuck(reports: EngineReports) -> bool:
+    """Tell whether the engine core is not known to be stuck."""
+    return reports.stall(is_excused=False) is None

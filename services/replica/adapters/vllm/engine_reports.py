@@ -57,6 +57,7 @@ class EngineReports:
         self._record = record
         self._gauge = LoadGauge(time.monotonic())
         self._stall = StallWatch(stall_timeout_s, time.monotonic())
+        self._is_reading = False
 
     @property
     def environment(self) -> dict[str, str]:
@@ -81,14 +82,22 @@ class EngineReports:
         return replace(load, lost_reports_count=load.lost_reports_count + self.rejected_count)
 
     def stall(self, *, is_excused: bool) -> str | None:
-        """Say in which way the engine core is stuck; ask it often (see `StallWatch.look`)."""
+        """Say in which way the engine core is stuck; ask it often (see `StallWatch.look`).
+
+        While nobody reads its reports, since spans are written or cannot be, it cannot be told.
+        """
+        is_excused = is_excused or not self._is_reading
         return self._stall.look(time.monotonic(), is_excused=is_excused)
 
     async def receive(self, reports: socket.socket) -> None:
         """Read reports until this is cancelled."""
         loop = asyncio.get_running_loop()
         while True:
-            first = await loop.sock_recv(reports, DATAGRAM_BYTES_MAX)
+            self._is_reading = True
+            try:
+                first = await loop.sock_recv(reports, DATAGRAM_BYTES_MAX)
+            finally:
+                self._is_reading = False
             ended = self._take((first, *_waiting(reports)))
             if ended and self._record is not None:
                 await asyncio.to_thread(self._write, ended, self._record)
