@@ -2,7 +2,7 @@
 
 It closes the administrative paths, refuses what must not come in, counts what is inside, and puts
 one server span around each request, whose `traceparent` it passes on, so that the engine's span
-becomes its child. A request that no trace follows has nothing of ours between its chunks.
+becomes its child. Between the chunks of a stream there is next to nothing of it.
 
 Source: ASGI 3.0, HTTP connection scope (https://asgi.readthedocs.io/en/latest/specs/www.html).
 """
@@ -98,7 +98,7 @@ class ReplicaMiddleware:
                 if body is not received:
                     scope = _with_length(scope, len(body))
                 receive = _replay(body, receive)
-            await self._app(span.passed_on(scope), receive, span.watching(send))
+            await self._app(span.passed_on(scope), receive, _held(span.watching(send)))
 
     async def _checked(self, body: bytes | None, routed: str | None) -> bytes | Refusal:
         """Return the body for the engine, or why it must not reach it.
@@ -162,6 +162,25 @@ def _replay(body: bytes, receive: Receive) -> Receive:
         return await receive()
 
     return receive_again
+
+
+def _held(send: Send) -> Send:
+    """Return a `send` that keeps status and headers back until the body begins.
+
+    vLLM sends those of a stream before its first token. A request that has no byte of an answer
+    yet can still go to another replica.
+    """
+    kept: list[Message] = []
+
+    async def hold(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            kept.append(message)
+            return
+        if kept:
+            await send(kept.pop())
+        await send(message)
+
+    return hold
 
 
 async def _answer(send: Send, refusal: Refusal) -> None:
