@@ -18,6 +18,7 @@ from services.replica.adapters.http.door import HttpDoor
 from services.replica.adapters.http.middleware import ReplicaMiddleware
 
 COMPLETIONS = "/v1/completions"
+TRANSCRIPTIONS = "/v1/audio/transcriptions"
 PARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 UNSAMPLED = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00"
 
@@ -290,3 +291,14 @@ async def test_an_answer_begins_with_its_first_bytes() -> None:
 
     assert before == []
     assert sent == ["http.response.start", "http.response.body", "http.response.body"]
+
+
+async def test_a_form_with_a_file_is_not_counted_as_json() -> None:
+    """A recording holds every byte."""
+    subject = Subject()
+    body, headers = b"{" * 100_000, {"content-type": "multipart/form-data; boundary=x"}
+
+    answer = await call(subject.middleware, TRANSCRIPTIONS, body=body, headers=headers)
+
+    assert answer.status == 200
+    assert subject.app.bodies == [body]

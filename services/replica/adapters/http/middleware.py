@@ -89,9 +89,9 @@ class ReplicaMiddleware:
         self, scope: Scope, receive: Receive, send: Send, *, routed: str | None
     ) -> None:
         with RequestSpan(self._tracer, scope, model=routed) as span:
-            if scope["method"] == "POST" and not _is_multipart(scope):
+            if scope["method"] == "POST":
                 received = await _whole_body(receive)
-                body = await self._checked(received, routed)
+                body = await self._checked(received, routed, scope)
                 if isinstance(body, Refusal):
                     await _answer(span.watching(send), body)
                     return
@@ -100,20 +100,24 @@ class ReplicaMiddleware:
                 receive = _replay(body, receive)
             await self._app(span.passed_on(scope), receive, _held(span.watching(send)))
 
-    async def _checked(self, body: bytes | None, routed: str | None) -> bytes | Refusal:
+    async def _checked(
+        self, body: bytes | None, routed: str | None, scope: Scope
+    ) -> bytes | Refusal:
         """Return the body for the engine, or why it must not reach it.
 
         Other requests go on between the steps of looking through a large one.
         """
-        if body is None or len(body) <= LOOKED_THROUGH_AT_ONCE_BYTES:
+        if body is None:
+            return refusals.body_too_large(BODY_BYTES_MAX)
+        if _is_multipart(scope):
+            return body
+        if len(body) <= LOOKED_THROUGH_AT_ONCE_BYTES:
             return _for_the_engine(body, routed, self._limits)
         return await asyncio.to_thread(_for_the_engine, body, routed, self._limits)
 
 
-def _for_the_engine(body: bytes | None, routed: str | None, limits: WorkLimits) -> bytes | Refusal:
+def _for_the_engine(body: bytes, routed: str | None, limits: WorkLimits) -> bytes | Refusal:
     """Return the body with its model in it, or why it must not reach the engine."""
-    if body is None:
-        return refusals.body_too_large(BODY_BYTES_MAX)
     if (excess := excess_in(body, SHAPE_MAX)) is not None:
         return refusals.too_much(excess)
     pairs = pairs_in(body)
@@ -129,7 +133,7 @@ def _for_the_engine(body: bytes | None, routed: str | None, limits: WorkLimits) 
 
 
 def _is_multipart(scope: Scope) -> bool:
-    """Tell whether the body is a file with a form around it, which vLLM reads as it comes."""
+    """Tell whether the body is a form with a file, which vLLM does not parse as JSON."""
     return (_header(scope, TYPE_HEADER) or "").lstrip().lower().startswith(MULTIPART)
 
 
