@@ -167,7 +167,8 @@ def test_the_scheduler_calls_what_is_watched(method: object, caller: object, cal
 
 
 def test_the_engine_core_has_the_queue_whose_length_is_reported() -> None:
-    """Under the name that the watcher reads."""
+    """Under the name that the watcher reads; the scheduler says what is unfinished."""
+    assert callable(Scheduler.get_num_unfinished_requests)
     assert "self.input_queue" in inspect.getsource(EngineCoreProc.__init__)
     watch = EngineWatch(Failures())
     inbox: queue.Queue[object] = queue.Queue()

@@ -87,6 +87,7 @@ class EngineWatch:
         self._prefix_hits = 0
         self._steps = 0
         self._inbox: Queue[object] | None = None
+        self._scheduler: Scheduler | None = None
 
     def hooks(self) -> tuple[Hook, ...]:
         """Return what has to be watched."""
@@ -104,6 +105,10 @@ class EngineWatch:
             Hook(owner=Scheduler, name="make_stats", watcher=self.step),
             Hook(owner=EngineCoreProc, name="_process_input_queue", watcher=self.read_messages),
         )
+
+    def began(self, _result: None, scheduler: Scheduler, *_: object, **__: object) -> None:
+        """See the engine core's scheduler, before any request."""
+        self._scheduler = scheduler
 
     def event(
         self,
@@ -171,7 +176,7 @@ class EngineWatch:
         """Return the load as of the last step; another thread may call this."""
         return {
             "steps": self._steps,
-            "unfinished": len(self._live),
+            "unfinished": self._unfinished(),
             "unread": self._inbox.qsize() if self._inbox is not None else 0,
             "running": self._running,
             "waiting": self._waiting,
@@ -184,6 +189,10 @@ class EngineWatch:
             "dropped_count": self.dropped_count,
             "failed_count": self._failures.count,
         }
+
+    def _unfinished(self) -> int:
+        """Ask the scheduler: a request that is not followed, or no longer, is work as well."""
+        return 0 if self._scheduler is None else self._scheduler.get_num_unfinished_requests()
 
     def _became_idle(self, scheduler: Scheduler) -> None:
         """Note that nothing runs: no step follows the abort of the last request to say so."""
