@@ -194,6 +194,8 @@ def launch_program(plan: RustPlan, arguments: Namespace, listeners: Any) -> Rust
 
     own = copy(arguments)
     own.shutdown_timeout = max(1, round(plan.drain_timeout_s))
+    # It does not know this one, and the table of front ends gives it no request with media.
+    own.allowed_media_domains = None
     started = RustFrontendProcessManager(
         binary_path=str(write_starter(plan)),
         sock=plan.at.open(),
