@@ -94,6 +94,9 @@ def node_environment(head: RayHead) -> dict[str, str]:
         "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": "0",
         # Ray's default of 15 halves throughput on a busy machine.
         "RAY_worker_niceness": "0",
+        # A replica that does not answer cannot drain; Serve would wait for it, and for its device,
+        # as long as one that does may take.
+        "RAY_SERVE_FORCE_STOP_UNHEALTHY_REPLICAS": "1",
         # Workers outlive a dead GCS for this long; one that comes back knows what it knew.
         "RAY_gcs_rpc_server_reconnect_timeout_s": "600",
         "RAY_gcs_storage": "rocksdb",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Literal
@@ -15,8 +16,13 @@ from libs.contracts.targets import REPLICAS_MAX
 STEP_TIME_MAX_S = 60.0
 """No simulated step is longer: vLLM gives up on a worker that takes minutes."""
 
+STALL_TIMEOUTS_S = (2.0, 3600.0)
+"""The engine core reports every second, so a shorter time than two would be its silence."""
+
 LORA_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
 """What vLLM takes as the largest rank. Source: vLLM 0.32, vllm/config/lora.py, MaxLoRARanks."""
+
+_DOMAIN = re.compile(r"[a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?")
 
 LORAS_MAX = 64
 """More adapters in one engine are refused: each has its own room on every device."""
@@ -72,6 +78,13 @@ class EngineSpec:
             room and layers for adapters cost memory and time even while there is none.
         max_lora_rank: largest rank of an adapter, one of vLLM's own steps.
         front_end: which front ends serve requests on the engine core.
+        stall_timeout_s: how long the engine may have work and end no step, or a part of it be
+            silent, before the replica fails and is replaced, in seconds. It must be longer than
+            the longest step, which is one chunk of a prompt: seconds on a device. None takes 30,
+            and 300 on CPU, where a chunk of a large model takes minutes.
+        media_domains: hosts from which a multimodal model fetches what a request names by URL,
+            without redirects; empty fetches nothing, since every tenant could have it fetch from
+            the replica's own network. Data URLs need none.
     """
 
     max_model_len: int | None = None
@@ -82,6 +95,8 @@ class EngineSpec:
     max_loras: int = 0
     max_lora_rank: int = 16
     front_end: FrontEndChoice = FrontEndChoice.AUTO
+    stall_timeout_s: float | None = None
+    media_domains: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse sizes that no engine has."""
@@ -91,7 +106,13 @@ class EngineSpec:
         if not 0 < self.kv_cache_gib < math.inf:
             message = "engine.kv_cache_gib must be above 0"
             raise ValueError(message)
+        if self.stall_timeout_s is not None:
+            _from_to("engine.stall_timeout_s", self.stall_timeout_s, STALL_TIMEOUTS_S)
         self._check_loras()
+        for domain in self.media_domains:
+            if not _DOMAIN.fullmatch(domain):
+                message = f"engine.media_domains: {domain!r} must be a host's name in small letters"
+                raise ValueError(message)
 
     def _check_loras(self) -> None:
         if not 0 <= self.max_loras <= LORAS_MAX:
@@ -264,6 +285,13 @@ def start_part(spec: ModelSpec) -> ModelSpec:
 def _require_source(whose: str, source: str) -> None:
     if not source or not source.isprintable():
         message = f"{whose}: source must not be empty and must be one printable line"
+        raise ValueError(message)
+
+
+def _from_to(name: str, value: float, bounds: tuple[float, float]) -> None:
+    low, high = bounds
+    if not low <= value <= high:
+        message = f"{name} must be from {low:g} to {high:g}, not {value:g}"
         raise ValueError(message)
 
 

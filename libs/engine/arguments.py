@@ -20,6 +20,15 @@ CPU_DTYPE: Final = "float32"
 KEEP_ALIVE_S: Final = 75
 """Longer than HAProxy keeps idle connections (5 s), or a reused one races with its end."""
 
+STALL_TIMEOUT_S: Final = 30.0
+"""A chunk of a prompt takes a device a second or two; HAProxy waits 600 s for a first token."""
+
+CPU_STALL_TIMEOUT_S: Final = 300.0
+"""A chunk of 2,048 tokens of a model of seven billion parameters takes a few cores minutes."""
+
+NO_DOMAIN: Final = "none.invalid"
+"""No host has this name (RFC 2606). Without any domain vLLM fetches from all of them."""
+
 SPARE_LORAS: Final = 1
 """Room beside the declared adapters, in which a changed one is read while requests still run with
 its predecessor. vLLM keeps every adapter in its room, so that it never reads one again: a file that
@@ -46,6 +55,7 @@ def api_server_arguments(
     arguments += ["--scheduling-policy", "priority"]
     arguments += _optional("--max-model-len", spec.engine.max_model_len)
     arguments += _optional("--dtype", dtype_of(spec))
+    arguments += ["--allowed-media-domains", *(spec.engine.media_domains or (NO_DOMAIN,))]
     arguments += _lora_arguments(spec.engine)
     return arguments + _device_arguments(spec)
 
@@ -57,6 +67,13 @@ def dtype_of(spec: ModelSpec) -> str | None:
     return CPU_DTYPE if spec.device is Device.CPU else None
 
 
+def stall_timeout_of(spec: ModelSpec) -> float:
+    """Return how long the engine may seem stuck before its replica fails, in seconds."""
+    if spec.engine.stall_timeout_s is not None:
+        return spec.engine.stall_timeout_s
+    return CPU_STALL_TIMEOUT_S if spec.device is Device.CPU else STALL_TIMEOUT_S
+
+
 def engine_environment(spec: ModelSpec, *, is_local: bool) -> dict[str, str]:
     """Return the environment variables that vLLM's processes need for a spec.
 
@@ -66,6 +83,8 @@ def engine_environment(spec: ModelSpec, *, is_local: bool) -> dict[str, str]:
         "VLLM_NO_USAGE_STATS": "1",
         "VLLM_LOGGING_LEVEL": "INFO",
         "VLLM_HTTP_TIMEOUT_KEEP_ALIVE": str(KEEP_ALIVE_S),
+        # A host that may be asked could send the engine on to one that may not.
+        "VLLM_MEDIA_URL_ALLOW_REDIRECTS": "0",
     }
     if is_local:
         environment |= {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"}

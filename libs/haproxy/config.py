@@ -39,6 +39,7 @@ from libs.haproxy.template import (
     REQUEST_ID,
     ROUTE,
     STATS,
+    TENANT_SALT,
     TENANTS,
     UNTRACED,
     logical_lines,
@@ -163,6 +164,7 @@ class EdgeConfig:
         huge_bodies_max: the same for bodies above 1 MiB.
         prefix_bytes: how much of a body decides about the server in a prefix pool.
         trace_ratio: share of requests that are traced, 0 to 1.
+        prefix_cache_by_tenant: no tenant's prompts are in the prefix cache of another.
     """
 
     admin_socket: Path
@@ -186,6 +188,7 @@ class EdgeConfig:
     huge_bodies_max: int = 16
     prefix_bytes: int = 1024
     trace_ratio: float = 1.0
+    prefix_cache_by_tenant: bool = True
 
     @property
     def large_socket(self) -> Path:
@@ -354,6 +357,7 @@ def _values(config: EdgeConfig) -> dict[str, str]:
         if config.holds
         else "# No request is held.",
         "hold_rule": HOLD_RULE if config.holds else "# No request is held.",
+        "tenant_salt": TENANT_SALT if config.prefix_cache_by_tenant else "# One prefix cache.",
         "sampled_per_million": str(round(config.trace_ratio * 1_000_000)),
         "buffer_bytes": str(BUFFER_BYTES),
         "inference_paths": " ".join(INFERENCE_PATHS),

@@ -26,6 +26,11 @@ NULL: Final = "null"
 NOTHING: Final = r"(?!)"
 """Matches no value: the member always needs Python."""
 
+MEASURED_FROM_BYTES: Final = 32_768
+NEAR_THE_END: Final = rf"(?![\s\S]{{{MEASURED_FROM_BYTES}}})"
+"""Matches where the rest of the body is short, and the value with it. The Python front end has
+limits for a value's size, and the Rust one has none."""
+
 _END: Final = r"\s*+[,}\]]"
 
 
@@ -140,6 +145,11 @@ TABLES: Final[Mapping[str, FrontEndTable]] = {
             "stream_options": rf'\{{\s*"|{NULL}',
             # Of a message; a property of a schema may have this name.
             "name": r"[\[{]",
+            # Compiled, or looked at for each token.
+            **dict.fromkeys(
+                ("response_format", "structured_outputs", "logit_bias", "allowed_token_ids"),
+                NEAR_THE_END,
+            ),
         },
         except_after={"name": ('"json_schema":{', '"json_schema": {')},
     ),

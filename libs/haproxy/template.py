@@ -136,6 +136,8 @@ frontend api from sluice
     http-request set-var-fmt(txn.engine_id) %[var(txn.trace_id)]-%[var(txn.span_id)]-01 if traced
     http-request set-var-fmt(txn.engine_id) %[date(0,us),hex]-%[rand,hex] unless traced
     http-request set-header x-request-id %[var(txn.engine_id)]
+    # By the end of the id the engine core keeps the prefix caches of tenants apart.
+    <tenant_salt>
     http-request set-var(txn.request_id) var(txn.engine_id) unless identified
     http-request set-log-level info if traced
     http-after-response set-header x-sluice-trace-id %[var(txn.trace_id)]
@@ -296,6 +298,14 @@ frontend stats from sluice
     http-request use-service prometheus-exporter if { path /metrics }
     <reply:unknown_path>
 """
+
+TENANT_SALT: Final = (
+    "http-request set-header x-request-id"
+    " %[var(txn.engine_id)]-t%[var(txn.tenant),sha2(256),hex,lower,bytes(0,32)]"
+    " if { var(txn.tenant) -m found }"
+)
+"""Tells the engine core whose request it is. It must not be secret, since a client sets no part of
+this header, and the engine core keeps it apart from the salt of a body."""
 
 GRANT: Final = "sha2(256),hex,lower,map_str(<tenants_map>)"
 """What a key gives: its tenant and the tenant's limits."""

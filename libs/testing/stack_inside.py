@@ -50,6 +50,7 @@ class Part(StrEnum):
     AUTOSCALER = "services.autoscaler"
     RAY = "deploy.local.kept_ray"
     GCS = "gcs_server"
+    CONTROLLER = "ray::ServeController"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,6 +111,22 @@ class StackInside:
         """Return a part's process id; None while it does not run."""
         pids = (pid for pid in marked(f"SLUICE_STACK_ID={self.stack_id}") if _is(part, pid))
         return min(pids, default=None)
+
+    def serve_logs(self) -> Path:
+        """Return the folder of Ray Serve's own logs, which its controller has a file open in.
+
+        Raises:
+            AssertionError: no controller runs.
+        """
+        pid = self.pid_of(Part.CONTROLLER)
+        assert pid is not None, "Serve's controller does not run"
+        for opened in Path(f"/proc/{pid}/fd").iterdir():
+            with suppress(OSError):
+                path = opened.readlink()
+                if path.name == f"controller_{pid}.log":
+                    return path.parent
+        message = "Serve's controller has no log"
+        raise AssertionError(message)
 
     @contextmanager
     def nobody_restarts_anything(self) -> Iterator[None]:

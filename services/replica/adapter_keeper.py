@@ -67,7 +67,7 @@ class AdapterKeeper:
     async def go_round(self, slots: AdapterSlots, door: Door) -> float:
         """Do what can be done at once; return how many seconds nothing more can be."""
         self._due.clear()
-        now = self._clock.now()
+        now = self._clock.monotonic()
         self._become(withdraw(self._wanted, self._shelf, now=now))
         steps = next_steps(self._wanted, self._shelf, now=now, patience=self._patience)
         for name in steps.drop:
@@ -84,11 +84,11 @@ class AdapterKeeper:
         return min(pause_s, LEAVING_POLL_S) if self._leaving else pause_s
 
     async def _load(self, adapter: AdapterSpec, slots: AdapterSlots, door: Door) -> None:
-        began = self._clock.now()
+        began = self._clock.monotonic()
         try:
             handle = await slots.load(adapter)
         except ControlPlaneError as exc:
-            self._fail(Failure(adapter=adapter, cause=str(exc), at=self._clock.now()))
+            self._fail(Failure(adapter=adapter, cause=str(exc), at=self._clock.monotonic()))
             return
         slots.serve(adapter.name, handle)
         self._leave(adapter.name, door)
@@ -98,7 +98,7 @@ class AdapterKeeper:
             "adapter_loaded",
             adapter=adapter.name,
             source=adapter.source,
-            duration_s=round(self._clock.now() - began, 3),
+            duration_s=round(self._clock.monotonic() - began, 3),
         )
 
     def _fail(self, failure: Failure) -> None:

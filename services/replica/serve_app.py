@@ -25,6 +25,7 @@ from libs.contracts.lease import ReplicaState
 from libs.contracts.model_spec import AdapterSpec, Device, ModelSpec
 from libs.errors import ControlPlaneError, TerminalError
 from libs.telemetry.logging import configure_logging
+from services.replica.adapters.serve_log import keep_serve_log
 from services.replica.settings import ReplicaSettings
 
 if TYPE_CHECKING:
@@ -90,6 +91,7 @@ class Replica:
 
     async def __init__(self, model_spec: str) -> None:  # type: ignore[misc]  # Serve awaits it
         """Prepare; Serve then calls `reconfigure`, which starts it and returns when it is ready."""
+        keep_serve_log()
         self._stack = AsyncExitStack()
         self._service: ReplicaService = await self._stack.enter_async_context(
             _wired(_spec(model_spec))
@@ -104,6 +106,7 @@ class Replica:
         Raises:
             ReplicaFailedError: it failed to start; the lease says why as well.
         """
+        keep_serve_log()
         wanted = _UserConfig.model_validate(user_config)
         self._service.answer_to(wanted.aliases)
         self._service.want_adapters(wanted.adapters)

@@ -73,6 +73,7 @@ class ReplicaService:
         self._host = host
         self._limits = limits
         self._world = world
+        self._began_s = world.clock.monotonic()
         self._standing = Standing()
         self._settled = asyncio.Event()
         self._drain_asked = asyncio.Event()
@@ -158,7 +159,13 @@ class ReplicaService:
         engine.answer_to(self._aliases)
         ready = self._standing.with_ready(at=self._world.clock.now(), engine=engine.facts)
         address = engine.facts.front_ends.address
-        self._move(ready, statements.joined(self._identity, self._stamp(), address=address))
+        joined = statements.joined(
+            self._identity,
+            self._stamp(),
+            address=address,
+            start_duration_s=self._since(self._began_s),
+        )
+        self._move(ready, joined)
 
     async def _serve(self, engine: Engine, door: Door) -> None:
         while (cause := engine.failure()) is None:
@@ -173,7 +180,7 @@ class ReplicaService:
         return await wait_for_event(clock, event, timeout_s=ENGINE_CHECK_PERIOD_S)
 
     async def _drain(self, engine: Engine, door: Door) -> None:
-        began_at = self._world.clock.now()
+        began_s = self._world.clock.monotonic()
         span = self._begin_change("replica drain")
         self._move(self._standing.with_event(LifecycleEvent.DRAIN_ASKED))
         door.leave()
@@ -184,7 +191,10 @@ class ReplicaService:
         self._move(
             self._standing.with_event(LifecycleEvent.DRAINED),
             statements.left(
-                self._identity, self._stamp(), drain_began_at=began_at, unfinished=unfinished
+                self._identity,
+                self._stamp(),
+                drain_duration_s=self._since(began_s),
+                unfinished=unfinished,
             ),
         )
         span.set_attribute("sluice.replica.unfinished", unfinished)
@@ -234,8 +244,11 @@ class ReplicaService:
             before=before,
             after=standing.state,
             reason=standing.reason,
-            since_start_s=round(self._world.clock.now() - self._identity.started_at, 3),
+            since_start_s=round(self._since(self._began_s), 3),
         )
+
+    def _since(self, began_s: float) -> float:
+        return self._world.clock.monotonic() - began_s
 
     def _list_adapters(self, shelf: Shelf) -> None:
         """Have the lease say what is served by name; the route follows it."""

@@ -7,6 +7,10 @@ from pathlib import Path
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from services.replica.domain.work import WorkLimits
+
+_LIMITS = WorkLimits()
+
 
 class ReplicaSettings(BaseSettings):
     """Read from variables with the prefix `SLUICE_REPLICA_`.
@@ -25,6 +29,7 @@ class ReplicaSettings(BaseSettings):
         drain_deadline_s: how long running requests may take after that, in seconds.
         trace_ratio: how many of the traces that begin here are kept, 0 to 1; requests that come
             through the edge bring its decision along.
+        sequences_max, inputs_max, messages_max, biases_max, grammar_bytes_max: as in `WorkLimits`.
         log_level: `debug`, `info`, `warning` or `error`.
     """
 
@@ -39,4 +44,20 @@ class ReplicaSettings(BaseSettings):
     drain_grace_s: float = Field(default=1.0, ge=0)
     drain_deadline_s: float = Field(default=600.0, gt=0)
     trace_ratio: float = Field(default=1.0, ge=0, le=1)
+    sequences_max: int = Field(default=_LIMITS.sequences_max, ge=1)
+    inputs_max: int = Field(default=_LIMITS.inputs_max, ge=1)
+    messages_max: int = Field(default=_LIMITS.messages_max, ge=1)
+    biases_max: int = Field(default=_LIMITS.biases_max, ge=0)
+    grammar_bytes_max: int = Field(default=_LIMITS.grammar_bytes_max, ge=0)
     log_level: str = "info"
+
+    @property
+    def work_limits(self) -> WorkLimits:
+        """What one request may ask for."""
+        return WorkLimits(
+            sequences_max=self.sequences_max,
+            inputs_max=self.inputs_max,
+            messages_max=self.messages_max,
+            biases_max=self.biases_max,
+            grammar_bytes_max=self.grammar_bytes_max,
+        )

@@ -25,8 +25,10 @@ from services.replica.adapters.http.door import HttpDoor
 from services.replica.adapters.http.middleware import ReplicaMiddleware
 from services.replica.adapters.http.missing_routes import shape_missing_routes
 from services.replica.adapters.http.server import serving
+from services.replica.adapters.loop_guard import guarded_loop
 from services.replica.adapters.vllm.host import Launch, Placement, VllmEngine, running_engine
 from services.replica.domain.statements import Identity
+from services.replica.domain.work import WorkLimits
 from services.replica.doors import ReplicaDoor
 from services.replica.service import DrainLimits, ReplicaService, Surroundings
 from services.replica.settings import ReplicaSettings
@@ -38,10 +40,11 @@ SERVICE = "replica"
 class ReplicaHost:
     """The engine behind its front ends: the service's `Host`."""
 
-    def __init__(self, launch: Launch, *, server_name: str) -> None:
+    def __init__(self, launch: Launch, *, server_name: str, limits: WorkLimits) -> None:
         """Take the parts; nothing starts before `running`."""
         self._launch = launch
         self._server_name = server_name
+        self._limits = limits
 
     @asynccontextmanager
     async def running(
@@ -52,7 +55,9 @@ class ReplicaHost:
         async with running_engine(replace(self._launch, spec=spec)) as (engine, app):
             shape_missing_routes(app.router)
             door = HttpDoor()
-            guarded = ReplicaMiddleware(app, door=door, tracer=self._launch.tracer)
+            guarded = ReplicaMiddleware(
+                app, door=door, tracer=self._launch.tracer, limits=self._limits
+            )
             async with serving(guarded, self._launch.python_at, server_name=self._server_name):
                 try:
                     yield engine, ReplicaDoor(door, engine.rust)
@@ -74,6 +79,7 @@ async def wired(
     clock = SystemClock()
     who = _identity(spec, replica, clock)
     async with AsyncExitStack() as stack:
+        await stack.enter_async_context(guarded_loop())
         folder = stack.enter_context(engine_folder(_base(settings), who.incarnation))
         bus = await stack.enter_async_context(connect(_bus_settings(settings, who), wait=False))
         provider = _tracing(settings, who, stack)
@@ -91,7 +97,7 @@ async def wired(
         )
         service = ReplicaService(
             who,
-            ReplicaHost(launch, server_name=server_name(who)),
+            ReplicaHost(launch, server_name=server_name(who), limits=settings.work_limits),
             limits=DrainLimits(
                 grace_s=settings.drain_grace_s, deadline_s=settings.drain_deadline_s
             ),

@@ -59,6 +59,8 @@ class RouterConfigSettings(BaseSettings):
         prefix_bytes: how much of a body chooses the server where routing is by prefix; about
             the size of a system prompt.
         trace_ratio: share of requests that are traced, 0 to 1; a client's own decision wins.
+        prefix_cache_by_tenant: keep each tenant's prompts out of the others' prefix caches, which
+            tell by their speed what was sent before; False shares them.
         traces_dir: where spans are written as lines while no OTLP endpoint is set; None for
             nowhere.
         replica_networks: networks of replicas on TCP ports, separated by commas; replicas elsewhere
@@ -109,6 +111,7 @@ class RouterConfigSettings(BaseSettings):
     huge_bodies_max: int = Field(default=16, ge=1, le=1024)
     prefix_bytes: int = Field(default=1024, ge=16, le=40_000)
     trace_ratio: float = Field(default=1.0, ge=0.0, le=1.0)
+    prefix_cache_by_tenant: bool = True
     traces_dir: Path | None = None
     replica_networks: str = ",".join(PRIVATE_NETWORKS)
     replica_sockets_dir: Path | None = None

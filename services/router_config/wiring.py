@@ -255,6 +255,7 @@ def edge_config(settings: RouterConfigSettings) -> EdgeConfig:
         huge_bodies_max=settings.huge_bodies_max,
         prefix_bytes=settings.prefix_bytes,
         trace_ratio=settings.trace_ratio,
+        prefix_cache_by_tenant=settings.prefix_cache_by_tenant,
     )
 
 

@@ -50,6 +50,8 @@ class _Engine(_Strict):
     max_loras: int | None = None
     max_lora_rank: int = 16
     front_end: FrontEndChoice = FrontEndChoice.AUTO
+    stall_timeout_s: float | None = None
+    media_domains: tuple[str, ...] = ()
 
     def spec(self, *, has_adapters: bool) -> EngineSpec:
         loras = (MAX_LORAS if has_adapters else 0) if self.max_loras is None else self.max_loras

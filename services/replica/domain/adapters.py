@@ -23,7 +23,7 @@ from libs.contracts.model_spec import AdapterSpec
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failure:
-    """A load that failed: of what, why, and when, in Unix seconds."""
+    """A load that failed: of what, why, and when, in monotonic seconds."""
 
     adapter: AdapterSpec
     cause: str
@@ -37,7 +37,7 @@ class Shelf:
     Attributes:
         serving: what requests for the name get.
         withdrawn: names that still serve although they are not wanted, and since when the lease
-            does not list them, in Unix seconds.
+            does not list them, in monotonic seconds.
         failures: the last failed load of what is wanted.
     """
 
@@ -117,7 +117,7 @@ def withdraw(wanted: Iterable[AdapterSpec], shelf: Shelf, *, now: float) -> Shel
 def next_steps(
     wanted: Iterable[AdapterSpec], shelf: Shelf, *, now: float, patience: Patience
 ) -> Steps:
-    """Return the steps from a shelf that was told by `withdraw`; `now` is in Unix seconds."""
+    """Return the steps from a shelf that was told by `withdraw`; `now` is in monotonic seconds."""
     ends = {name: at + patience.grace_s for name, at in shelf.withdrawn.items()}
     retries = {name: each.at + patience.retry_s for name, each in shelf.failures.items()}
     missing = [adapter for adapter in wanted if shelf.serving.get(adapter.name) != adapter]

@@ -113,7 +113,9 @@ def lease(who: Identity, how: Standing) -> ReplicaLease:
     )
 
 
-def joined(who: Identity, stamp: Stamp, *, address: Address | None) -> ReplicaJoined:
+def joined(
+    who: Identity, stamp: Stamp, *, address: Address | None, start_duration_s: float
+) -> ReplicaJoined:
     """State that the replica became ready at the stamp's time."""
     return ReplicaJoined(
         stamp=stamp,
@@ -121,18 +123,18 @@ def joined(who: Identity, stamp: Stamp, *, address: Address | None) -> ReplicaJo
         replica_id=who.replica_id,
         incarnation=who.incarnation,
         address=str(address),
-        start_duration_s=stamp.occurred_at - who.started_at,
+        start_duration_s=start_duration_s,
     )
 
 
-def left(who: Identity, stamp: Stamp, *, drain_began_at: float, unfinished: int) -> ReplicaLeft:
+def left(who: Identity, stamp: Stamp, *, drain_duration_s: float, unfinished: int) -> ReplicaLeft:
     """State that the replica drained and stopped at the stamp's time."""
     return ReplicaLeft(
         stamp=stamp,
         model=who.model,
         replica_id=who.replica_id,
         incarnation=who.incarnation,
-        drain_duration_s=stamp.occurred_at - drain_began_at,
+        drain_duration_s=drain_duration_s,
         unfinished=unfinished,
     )
 

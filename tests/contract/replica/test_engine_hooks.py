@@ -6,7 +6,9 @@ without reports, because a hook never fails an engine.
 
 from __future__ import annotations
 
+import contextlib
 import inspect
+import queue
 import sys
 import warnings
 from dataclasses import fields
@@ -20,6 +22,7 @@ sys.path.append(str(Path(__file__).absolute().parents[3] / "libs" / "engine" / "
 
 from sluice_vllm_plugin.engine_watch import EngineWatch
 from sluice_vllm_plugin.hooks import Failures, missing_methods
+from sluice_vllm_plugin.tenant_salt import salt_by_tenant
 
 from services.replica.adapters.vllm.engine_spans import REASONS
 
@@ -30,6 +33,7 @@ with warnings.catch_warnings():
     from vllm.v1.core.sched.async_scheduler import AsyncScheduler
     from vllm.v1.core.sched.scheduler import Scheduler
     from vllm.v1.engine import EngineCoreEventType
+    from vllm.v1.engine.core import EngineCore, EngineCoreProc
     from vllm.v1.metrics.stats import PrefillStats, PrefixCacheStats, SchedulerStats
     from vllm.v1.request import Request, RequestStatus
 
@@ -160,3 +164,28 @@ def test_the_scheduler_calls_what_is_watched(method: object, caller: object, cal
     name = getattr(method, "__name__")  # noqa: B009 - of an object without a type
 
     assert inspect.getsource(caller).count(f".{name}(") == calls  # type: ignore[arg-type]
+
+
+def test_the_engine_core_has_the_queue_whose_length_is_reported() -> None:
+    """Under the name that the watcher reads; the scheduler says what is unfinished."""
+    assert callable(Scheduler.get_num_unfinished_requests)
+    assert "self.input_queue" in inspect.getsource(EngineCoreProc.__init__)
+    watch = EngineWatch(Failures())
+    inbox: queue.Queue[object] = queue.Queue()
+    inbox.put(1)
+
+    watch.read_messages(None, SimpleNamespace(input_queue=inbox))
+
+    assert watch.load()["unread"] == 1
+
+
+def test_every_request_passes_where_it_is_salted_by_tenant() -> None:
+    """Before its blocks are hashed."""
+    assert "preprocess_add_request(" in inspect.getsource(EngineCoreProc)
+    request = SimpleNamespace(request_id=f"chatcmpl-x-t{'1' * 32}-0a", cache_salt=None)
+
+    salt_by_tenant()
+    with contextlib.suppress(AttributeError):  # what it does with the request needs an engine
+        EngineCore.preprocess_add_request(SimpleNamespace(), request)
+
+    assert request.cache_salt == f"tenant:{'1' * 32}:"

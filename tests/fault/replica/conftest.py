@@ -21,13 +21,24 @@ from libs.testing.tiny_model import write_tiny_model
 
 
 @pytest.fixture
-def spec(tmp_path: Path) -> ModelSpec:
+def stall_timeout_s() -> float | None:
+    """Return how long an engine may be stuck; a test that stops one says it."""
+    return None
+
+
+@pytest.fixture
+def spec(tmp_path: Path, stall_timeout_s: float | None) -> ModelSpec:
     """Return a model of slow tokens, two at once."""
     return ModelSpec(
         name=ModelName("sim"),
         source=str(write_tiny_model(tmp_path / "tiny")),
         device=Device.SIMULATED,
-        engine=EngineSpec(max_model_len=2048, max_num_seqs=2, front_end=FrontEndChoice.RUST),
+        engine=EngineSpec(
+            max_model_len=2048,
+            max_num_seqs=2,
+            front_end=FrontEndChoice.RUST,
+            stall_timeout_s=stall_timeout_s,
+        ),
         simulation=SimulationSpec(step_time_s=0.01),
     )
 

@@ -36,6 +36,13 @@ TOKENS = 300
 ENDLESS = 1900
 """Tokens that take 19 s or more, far longer than a test needs to break them off."""
 
+STOPPED = {
+    "VLLM::EngineCor": "said nothing",
+    "VLLM::Worker": "ended no step",
+    "vllm-rs": "has not answered",
+}
+"""What is stopped, and what the replica then says of it."""
+
 LOADED_WITHIN_S = 60.0
 ENDED_WITHIN_S = 60.0
 
@@ -217,17 +224,66 @@ async def test_a_replica_whose_rust_program_dies_fails_and_says_why(
     assert left(files | replica_files(world)) == set()
 
 
+@pytest.mark.parametrize("stall_timeout_s", [6.0])
+async def test_what_waits_in_a_replica_with_a_stopped_part_is_answered_by_another(
+    world: EdgeWorld, replica: Replica, spec: ModelSpec
+) -> None:
+    """A stopped process looks alive to everybody but those who wait for it.
+
+    The replica fails, says why, ends with all of its processes, and costs no waiting request.
+    """
+    assert replica.started.returncode is None
+    for name, cause in STOPPED.items():
+        async with running_replica(world, spec) as victim:
+            others = set(children(victim.started.pid))
+            os.kill(pid_of(victim, name), signal.SIGSTOP)
+            async with asyncio.TaskGroup() as group:
+                asked = [
+                    group.create_task(is_answered(world, front_end, stream=stream))
+                    for front_end in FrontEnd
+                    for stream in (False, True, False, True)
+                ]
+                reason = await until_failed(world, victim)
+            code = await asyncio.wait_for(victim.started.wait(), ENDED_WITHIN_S)
+            await eventually_gone(others)
+
+        assert cause in reason, name
+        assert code == 1, name
+        assert [task.result() for task in asked] == [True] * 8, name
+
+
+async def is_answered(world: EdgeWorld, front_end: FrontEnd, *, stream: bool) -> bool:
+    """Ask for a short text, and tell whether all of it came."""
+    answer = await world.http.post(
+        "/v1/chat/completions", json={**body(front_end, 10), "stream": stream}
+    )
+    whole = answer.text.rstrip().endswith("data: [DONE]") if stream else "choices" in answer.text
+    return answer.status_code == httpx.codes.OK and whole and '"error"' not in answer.text
+
+
+async def until_failed(world: EdgeWorld, replica: Replica) -> str:
+    """Wait until the replica's lease says that it failed; returns why."""
+    async with asyncio.timeout(ENDED_WITHIN_S):
+        while True:
+            lease = await lease_of(world, replica)
+            if lease is not None and lease.state is ReplicaState.FAILED:
+                return lease.reason
+            await asyncio.sleep(0.1)
+
+
 async def test_nothing_outlives_a_replica_that_is_killed(
     world: EdgeWorld, replica: Replica
 ) -> None:
     """Neither the Rust program nor the engine core nor its workers, with a stream under way.
 
-    Its files are known by their folder, whose lock ended with it.
+    A stopped engine core can do nothing about it itself. The files are known by their folder,
+    whose lock ended with the replica.
     """
     files = replica_files(world)
     streams = await both_streams(world)
     others = set(children(replica.started.pid))
     assert len(others) >= 2
+    os.kill(pid_of(replica, "VLLM::EngineCor"), signal.SIGSTOP)
 
     replica.started.kill()
 

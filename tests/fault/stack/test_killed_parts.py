@@ -50,6 +50,34 @@ def test_a_killed_control_plane_process_costs_no_request(
     assert load.failed() == []
 
 
+def test_a_killed_serve_controller_costs_no_request_and_no_replica(
+    stack: LocalStack, inside: StackInside
+) -> None:
+    """The new one finds the replicas as they are: it asks each for its log file, among others."""
+    before = inside.pid_of(Part.CONTROLLER)
+    found = inside.until_whole(within_s=LOAD_TIMEOUT_S, what="a whole stack")
+
+    with steady_load(stack.api_url, model=MODEL) as load:
+        killed_at = time.time()
+        kill(before)
+        wait_until(lambda: has_recovered(inside, before), timeout_s=LOAD_TIMEOUT_S, what="recovery")
+        after = inside.until_whole(since=killed_at, within_s=BACK_S, what="a whole stack")
+
+    assert after.leases == found.leases
+    assert after.servers == found.servers
+    assert load.outcomes
+    assert load.failed() == []
+
+
+def has_recovered(inside: StackInside, before: int | None) -> bool:
+    """Tell whether another controller knows how every replica stands."""
+    pid = inside.pid_of(Part.CONTROLLER)
+    if pid in {None, before}:
+        return False
+    said = (inside.serve_logs() / f"controller_{pid}.log").read_text()
+    return "Finished recovering deployments" in said
+
+
 def test_a_bus_that_lost_everything_costs_no_request_and_apply_makes_it_again(
     stack: LocalStack, inside: StackInside
 ) -> None:
@@ -116,11 +144,23 @@ def test_a_killed_replica_fails_only_its_own_streams(
 
 
 def test_scaling_down_under_load_costs_no_request(stack: LocalStack, inside: StackInside) -> None:
-    """The leaving replica drains: it gets nothing new and finishes what it has."""
+    """The leaving replica drains: it gets nothing new and finishes what it has.
+
+    Serve's own log of a replica tells it: vLLM closes every log of its process at import.
+    """
+    logs = inside.serve_logs()
+    before = inside.look().leases
     with steady_load(stack.api_url, model=MODEL, clients=4, max_tokens=24) as load:
         began_at = time.time()
         stack.sluice("scale", MODEL, "1")
-        inside.until_whole(since=began_at, replicas=1, within_s=90, what="one replica")
+        after = inside.until_whole(since=began_at, replicas=1, within_s=90, what="one replica")
+        (left,) = before.keys() - after.leases.keys()
+        serve_log = logs / f"replica_{MODEL}_replica_{left.partition('.')[0]}.log"
+        wait_until(
+            lambda: "Drained ongoing requests" in serve_log.read_text(),
+            timeout_s=90,
+            what="Serve's log",
+        )
 
     assert load.outcomes
     assert load.failed() == []

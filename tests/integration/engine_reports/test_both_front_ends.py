@@ -57,11 +57,17 @@ class World:
     spans: list[FinishedSpan]
     callers: itertools.count[int] = field(default_factory=lambda: itertools.count(1))
 
-    async def ask(self, front_end: FrontEnd, *, timeout_s: float = 30.0, **body: object) -> str:
-        """Complete a prompt in a sampled trace; returns the span id that asked."""
+    async def ask(
+        self, front_end: FrontEnd, *, timeout_s: float = 30.0, tenant: str = "", **body: object
+    ) -> str:
+        """Complete a prompt in a sampled trace; returns the span id that asked.
+
+        `tenant` is what the edge adds to the request id for one.
+        """
         caller = f"{next(self.callers):016x}"
         async with httpx.AsyncClient(timeout=timeout_s, trust_env=False) as client:
             request = self._request(client, front_end, caller, body)
+            request.headers["X-Request-Id"] += tenant
             try:
                 answer = await client.send(request)
             except httpx.TimeoutException:
@@ -153,7 +159,7 @@ async def _world(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Worl
     spans: list[FinishedSpan] = []
     engine = Engine(model="sim", front_ends=dict(enumerate(FRONT_ENDS)))
     with short_folder() as folder:
-        async with engine_reports(folder, engine, spans.extend) as reports:
+        async with engine_reports(folder, engine, spans.extend, stall_timeout_s=30.0) as reports:
             environment = {**engine_environment(SPEC, is_local=True), **reports.environment}
             program = two_front_ends(arguments, log_file=model / "log", environment=environment)
             running = await asyncio.to_thread(program.__enter__)
@@ -272,3 +278,30 @@ async def test_a_reader_that_is_gone_costs_no_request(world: World) -> None:
     assert all("engine" in tree for tree in trees)
     assert world.reports.totals is not None
     assert world.reports.totals.lost_reports_count > 0
+
+
+async def test_tenants_share_their_own_prefix_cache_and_no_other(world: World) -> None:
+    """On both front ends, and whatever salt a client gives: it is one more, not another's."""
+
+    async def cached(front_end: FrontEnd, tenant: str, salt: str | None = None) -> int:
+        prompt = words(200, first=17)
+        caller = await world.ask(
+            front_end, tenant=tenant, prompt=prompt, max_tokens=1, cache_salt=salt
+        )
+        tree = await world.tree(caller)
+        return int(str(tree["engine"].attributes["gen_ai.usage.cache_read.input_tokens"]))
+
+    one, other = f"-t{'1' * 32}", f"-t{'2' * 32}"
+    first = await cached(FrontEnd.RUST, one)
+    shared = [await cached(front_end, one) for front_end in FRONT_ENDS]
+    elsewhere = [
+        await cached(FrontEnd.RUST, other),
+        await cached(FrontEnd.PYTHON, ""),
+        await cached(FrontEnd.PYTHON, one, "own"),
+        await cached(FrontEnd.PYTHON, other, f"tenant:{'1' * 32}:"),
+    ]
+
+    assert first == 0
+    assert min(shared) > 100
+    assert elsewhere == [0, 0, 0, 0]
+    assert await cached(FrontEnd.PYTHON, one, "own") > 100

@@ -103,7 +103,14 @@ async def test_a_plain_request_goes_where_its_name_leads(
 
 
 @pytest.mark.parametrize(
-    "field", [{"n": 2}, {"tools": []}, {"request_id": "x"}, {"stop": ["a"], "echo": True}]
+    "field",
+    [
+        {"n": 2},
+        {"tools": []},
+        {"request_id": "x"},
+        {"stop": ["a"], "echo": True},
+        {"structured_outputs": {"regex": "a" * 40_000}},
+    ],
 )
 async def test_a_field_that_only_python_serves_decides(asking: Asking, field: Fields) -> None:
     """Before the messages and behind them."""

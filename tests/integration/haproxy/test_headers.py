@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 import re
 import socket
@@ -33,6 +34,7 @@ GRANTS = (
     (key_hash("sk-lead"), "lead:0:0:7"),
 )
 ENGINE_ID = re.compile(r"[0-9a-f]{32}-[0-9a-f]{16}-01")
+SALT = re.compile(r"-t[0-9a-f]{32}$")
 EDGE_ID = re.compile(r"[0-9A-F]{16}-[0-9A-F]{16}")
 
 
@@ -93,6 +95,42 @@ async def test_a_traced_request_gives_the_engine_its_trace_and_span(
     assert traced["x-request-id"] == f"{TRACE}-{span_id}-01"
     assert trace_id == TRACE
     assert EDGE_ID.fullmatch(untraced["x-request-id"])
+
+
+async def test_the_engine_can_tell_tenants_apart_and_no_client_can_say_who_it_is(
+    http: httpx.AsyncClient, replica: FakeReplica
+) -> None:
+    """By the end of the id, traced or not; the engine core salts its prefix cache with it."""
+    mine = {"x-request-id": f"mine-t{'1' * 32}"}
+    for key in ("sk-gold", "sk-gold", "sk-lead", ""):
+        await ask(http, mine | ({"authorization": f"Bearer {key}"} if key else {}))
+        await ask(http, mine | TRACED | ({"x-api-key": key} if key else {}))
+
+    ids = [seen.headers["x-request-id"] for seen in replica.seen]
+    salts = [SALT.search(each) for each in ids]
+    found = [salt and salt[0] for salt in salts]
+    assert found[0] == f"-t{hashlib.sha256(b'gold').hexdigest()[:32]}"
+    assert len(set(found[:4])) == len(set(found[4:6])) == 1
+    assert found[0] != found[4]
+    assert found[6:] == [None, None]
+    assert all(re.search(r"-[0-9a-f]{16}-01-t", each) for each in ids[1:6:2])
+
+
+async def test_tenants_may_share_the_prefix_cache(config: EdgeConfig, replica: FakeReplica) -> None:
+    """Where they trust one another."""
+    server = ServerSpec(
+        name="r1.aa", number=101, address=str(replica.endpoint), weight=1, maxconn=8
+    )
+    pool = PoolConfig(name="lc0", balance=Balance.LEAST_LOADED, python_servers=(server,))
+    shared = replace(config, prefix_cache_by_tenant=False)
+    routes = (("m", "lc0:m:python"),)
+    async with (
+        real_haproxy(shared, (pool,), routes=routes, tenants=GRANTS),
+        httpx.AsyncClient(base_url=f"http://127.0.0.1:{config.port}", trust_env=False) as http,
+    ):
+        await ask(http, {"x-api-key": "sk-gold"})
+
+    assert EDGE_ID.fullmatch(replica.seen[-1].headers["x-request-id"])
 
 
 @pytest.mark.parametrize("method", ["GET", "POST"])

@@ -14,10 +14,11 @@ from pathlib import Path
 
 import pytest
 
-from libs.clock import SystemClock
+from libs.clock import Clock, SystemClock
 from libs.contracts.model_spec import AdapterSpec
+from libs.testing.clock import FakeClock
 from libs.testing.fake_slots import FakeSlots
-from services.replica.adapter_keeper import AdapterKeeper
+from services.replica.adapter_keeper import RETRY_S, AdapterKeeper
 from services.replica.adapters.http.door import HttpDoor
 from services.replica.domain.adapters import Shelf
 
@@ -39,12 +40,12 @@ def sources(tmp_path: Path) -> Callable[[str], str]:
 class World:
     """A keeper with its surroundings, and what it told."""
 
-    def __init__(self, slots: FakeSlots | None = None) -> None:
+    def __init__(self, slots: FakeSlots | None = None, clock: Clock | None = None) -> None:
         """Wire it."""
         self.slots = slots or FakeSlots()
         self.door = HttpDoor()
         self.told: list[Shelf] = []
-        self.keeper = AdapterKeeper(SystemClock(), grace_s=GRACE_S, tell=self.told.append)
+        self.keeper = AdapterKeeper(clock or SystemClock(), grace_s=GRACE_S, tell=self.told.append)
 
     @asynccontextmanager
     async def keeping(self) -> AsyncIterator[None]:
@@ -194,3 +195,28 @@ async def test_an_adapter_that_cannot_be_loaded_is_told_and_the_others_serve(
 
     assert (trouble.adapter, "/no/such/folder" in trouble.cause) == ("bad", True)
     assert world.told[-1].troubles() == ()
+
+
+async def test_a_jump_of_the_machines_time_shortens_no_grace_and_delays_no_retry(
+    sources: Callable[[str], str], tmp_path: Path
+) -> None:
+    """NTP may set the clock by hours."""
+    clock = FakeClock()
+    world = World(clock=clock)
+    sql = AdapterSpec(name="sql", source=sources("sql"))
+    late = AdapterSpec(name="late", source=str(tmp_path / "late"))
+    world.keeper.want((sql, late))
+    await world.keeper.go_round(world.slots, world.door)
+
+    world.keeper.want((late,))
+    await world.keeper.go_round(world.slots, world.door)
+    clock.jump(3600.0)
+    await world.keeper.go_round(world.slots, world.door)
+    in_grace = world.slots.source_of("sql")
+    clock.jump(-7200.0)
+    (tmp_path / "late").mkdir()
+    clock.advance(RETRY_S)
+    await world.keeper.go_round(world.slots, world.door)
+
+    assert in_grace == sql.source
+    assert world.listed() == ("late",)

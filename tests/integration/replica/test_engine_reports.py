@@ -6,7 +6,8 @@ import asyncio
 import json
 import socket
 import stat
-from collections.abc import Iterator
+import threading
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 
@@ -25,6 +26,9 @@ LOAD = {
     "schema": "engine.load.v1",
     "wall_s": 1_000.0,
     "monotonic_s": 10.0,
+    "steps": 9,
+    "unfinished": 4,
+    "unread": 0,
     "running": 3,
     "waiting": 0,
     "kv_cache_usage_ratio": 0.5,
@@ -87,7 +91,7 @@ async def until_load(reports: EngineReports) -> None:
 
 async def test_only_this_user_can_send_and_the_socket_goes_with_the_replica(folder: Path) -> None:
     """A report must not come from elsewhere."""
-    async with engine_reports(folder, ENGINE, None) as reports:
+    async with engine_reports(folder, ENGINE, None, stall_timeout_s=30.0) as reports:
         mode = reports.socket_path.stat().st_mode
 
         assert stat.S_ISSOCK(mode)
@@ -100,7 +104,7 @@ async def test_a_socket_that_a_killed_replica_left_is_replaced(folder: Path) -> 
     """Its name is the new replica's only if the folder and the name are."""
     (folder / "engine.e.sock").touch()
 
-    async with engine_reports(folder, ENGINE, None) as reports:
+    async with engine_reports(folder, ENGINE, None, stall_timeout_s=30.0) as reports:
         await send(reports, LOAD)
 
         await until_load(reports)
@@ -108,7 +112,7 @@ async def test_a_socket_that_a_killed_replica_left_is_replaced(folder: Path) -> 
 
 async def test_the_load_is_unknown_until_the_engine_core_speaks(folder: Path) -> None:
     """An engine that starts is not idle."""
-    async with engine_reports(folder, ENGINE, None) as reports:
+    async with engine_reports(folder, ENGINE, None, stall_timeout_s=30.0) as reports:
         assert reports.load() == UNKNOWN_LOAD
 
         await send(reports, LOAD)
@@ -120,7 +124,7 @@ async def test_the_load_is_unknown_until_the_engine_core_speaks(folder: Path) ->
 async def test_every_request_is_recorded_whatever_else_arrives(folder: Path) -> None:
     """More datagrams than the kernel queues, bad ones among them."""
     spans: list[FinishedSpan] = []
-    async with engine_reports(folder, ENGINE, spans.extend) as reports:
+    async with engine_reports(folder, ENGINE, spans.extend, stall_timeout_s=30.0) as reports:
         for _ in range(40):
             await send(reports, requests(2), b"no report")
         await send(reports, LOAD)
@@ -134,3 +138,44 @@ async def test_every_request_is_recorded_whatever_else_arrives(folder: Path) -> 
 
     assert (reports.rejected_count, load.lost_reports_count) == (40, 40)
     assert len({span.span_id for span in spans}) == len(spans)
+
+
+async def test_an_engine_core_that_falls_silent_is_stuck(folder: Path) -> None:
+    """It reports every second, whatever it does."""
+    async with engine_reports(folder, ENGINE, None, stall_timeout_s=0.2) as reports:
+        await eventually(lambda: unstuck(reports), within_s=1, what="no report at all")
+        await send(reports, LOAD)
+        await until_load(reports)
+
+        async def stuck() -> bool:
+            return reports.stall(is_excused=False) is not None
+
+        await eventually(stuck, within_s=10, what="silence")
+        await send(reports, {**LOAD, "steps": 10})
+        await eventually(lambda: unstuck(reports), within_s=10, what="a word")
+
+
+async def test_reports_that_nobody_reads_are_no_silence(folder: Path) -> None:
+    """A disk that holds up the spans says nothing about the engine."""
+    writes, may_go_on = threading.Event(), threading.Event()
+
+    def record(_: Sequence[FinishedSpan]) -> None:
+        writes.set()
+        may_go_on.wait(30)
+
+    async with engine_reports(folder, ENGINE, record, stall_timeout_s=0.2) as reports:
+        await send(reports, LOAD, requests(1))
+        await asyncio.to_thread(writes.wait, 30)
+        looks = []
+        for _ in range(20):
+            looks.append(reports.stall(is_excused=False))
+            await asyncio.sleep(0.03)
+        may_go_on.set()
+
+    assert reports.totals is not None
+    assert set(looks) == {None}
+
+
+async def unstuck(reports: EngineReports) -> bool:
+    """Tell whether the engine core is not known to be stuck."""
+    return reports.stall(is_excused=False) is None

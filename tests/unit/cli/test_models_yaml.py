@@ -162,6 +162,14 @@ def test_the_simulated_file_declares_two_replicas_with_the_documented_times() ->
             "engine.max_lora_rank must be one of 1, 8, 16",
         ),
         (
+            "models: [{name: a, source: x, engine: {stall_timeout_s: 1}}]",
+            "engine.stall_timeout_s must be from 2 to 3600, not 1",
+        ),
+        (
+            "models: [{name: a, source: x, engine: {media_domains: ['http://a/']}}]",
+            "'http://a/' must be a host's name in small letters",
+        ),
+        (
             "models: [{name: a, source: x, adapters: [{name: s}]}]",
             "models.0.adapters.0.source: Field required",
         ),

@@ -63,4 +63,5 @@ def test_settings_for_rest_keep_failures_in_sight() -> None:
     assert 0 < int(environment["RAY_memory_monitor_refresh_ms"]) <= 1000
     assert int(environment["RAY_raylet_report_resources_period_milliseconds"]) <= 1000
     assert environment["RAY_gcs_rpc_server_reconnect_timeout_s"] == "600"
+    assert environment["RAY_SERVE_FORCE_STOP_UNHEALTHY_REPLICAS"] == "1"
     assert not any("health_check" in name for name in AT_REST)

@@ -6,7 +6,14 @@ import pytest
 
 from libs.contracts.ids import ModelName
 from libs.contracts.model_spec import Device, EngineSpec, ModelSpec
-from libs.engine.arguments import Executor, api_server_arguments, dtype_of, engine_environment
+from libs.engine.arguments import (
+    NO_DOMAIN,
+    Executor,
+    api_server_arguments,
+    dtype_of,
+    engine_environment,
+    stall_timeout_of,
+)
 
 
 def spec(device: Device = Device.CPU, engine: EngineSpec | None = None) -> ModelSpec:
@@ -102,3 +109,31 @@ def test_an_engine_that_takes_no_adapter_knows_nothing_of_them() -> None:
 def test_a_model_without_a_limit_takes_its_own() -> None:
     """None means unsaid."""
     assert "--max-model-len" not in api_server_arguments(spec(), model="/m")
+
+
+def test_nothing_is_fetched_for_a_request_unless_its_host_is_declared() -> None:
+    """VLLM fetches from everywhere when it is told nothing, the machine's own services included."""
+    closed = api_server_arguments(spec(), model="/m")
+    hosts = ("images.example.org", "cdn.example.org")
+    some = api_server_arguments(spec(engine=EngineSpec(media_domains=hosts)), model="/m")
+
+    assert value_of(closed, "--allowed-media-domains") == NO_DOMAIN
+    start = some.index("--allowed-media-domains")
+    assert some[start + 1 : start + 3] == [*hosts]
+    assert engine_environment(spec(), is_local=True)["VLLM_MEDIA_URL_ALLOW_REDIRECTS"] == "0"
+
+
+@pytest.mark.parametrize(
+    ("device", "said", "taken_s"),
+    [
+        (Device.CUDA, None, 30.0),
+        (Device.SIMULATED, None, 30.0),
+        (Device.CPU, None, 300.0),
+        (Device.CPU, 20.0, 20.0),
+    ],
+)
+def test_a_cpu_gets_more_time_for_a_step(
+    device: Device, said: float | None, taken_s: float
+) -> None:
+    """A chunk of a prompt takes minutes there."""
+    assert stall_timeout_of(spec(device, EngineSpec(stall_timeout_s=said))) == taken_s

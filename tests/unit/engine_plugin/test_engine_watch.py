@@ -197,3 +197,19 @@ def test_the_abort_of_the_last_request_leaves_an_idle_engine(watch: EngineWatch)
     assert (between["running"], between["waiting"]) == (2, 3)
     assert (after["running"], after["waiting"], after["kv_cache_usage_ratio"]) == (0, 0, 0.125)
     assert after["generated_tokens"] == 10
+
+
+def test_the_load_tells_whether_a_step_is_due(watch: EngineWatch) -> None:
+    """Steps that ended, and what the scheduler and the queue before it still have."""
+    scheduler: Any = SimpleNamespace(get_num_unfinished_requests=lambda: 3)
+    core: Any = SimpleNamespace(input_queue=SimpleNamespace(qsize=lambda: 2))
+    before = watch.load()
+
+    watch.began(None, scheduler)
+    watch.read_messages(None, core)
+    watch.step(None)
+    watch.step(stats())
+
+    due = ("steps", "unfinished", "unread")
+    assert [before[name] for name in due] == [0, 0, 0]
+    assert [watch.load()[name] for name in due] == [2, 3, 2]

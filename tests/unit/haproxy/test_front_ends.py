@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from libs.haproxy.front_ends import TABLE, TABLES, FrontEndTable
+from libs.haproxy.front_ends import MEASURED_FROM_BYTES, TABLE, TABLES, FrontEndTable
 from libs.haproxy.member_pattern import pattern_of
 
 PATTERN = pattern_of(
@@ -108,3 +108,17 @@ def test_the_present_table_is_one_of_a_release() -> None:
     python_only = {"n": 2, "tools": [], "prompt": ["a", "b"], "request_id": "x"}
     for name, value in python_only.items():
         assert found(json.dumps(plain | {name: value}), TABLE.python_pattern)
+
+
+@pytest.mark.parametrize(
+    "name", ["response_format", "structured_outputs", "logit_bias", "allowed_token_ids"]
+)
+def test_a_value_that_may_be_large_needs_python_which_has_limits(name: str) -> None:
+    """Only what stands behind its name counts: a long chat before it changes nothing."""
+    chat = {"model": "m", "messages": [{"role": "user", "content": "a" * 100_000}]}
+
+    small = json.dumps(chat | {name: {"1": "a" * 1_000}})
+    large = json.dumps({"model": "m", "prompt": "a", name: {"1": "a" * MEASURED_FROM_BYTES}})
+
+    assert not found(small, TABLE.python_pattern)
+    assert found(large, TABLE.python_pattern)

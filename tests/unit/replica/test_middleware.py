@@ -10,14 +10,15 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.sdk.trace.sampling import ALWAYS_ON, ParentBased
-from opentelemetry.trace import SpanKind, StatusCode
+from opentelemetry.trace import NoOpTracer, SpanKind, StatusCode
 
-from libs.testing.asgi import EchoApp, call
+from libs.testing.asgi import EchoApp, Message, Receive, Scope, Send, call
 from services.replica.adapters.http import middleware
 from services.replica.adapters.http.door import HttpDoor
 from services.replica.adapters.http.middleware import ReplicaMiddleware
 
 COMPLETIONS = "/v1/completions"
+TRANSCRIPTIONS = "/v1/audio/transcriptions"
 PARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 UNSAMPLED = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00"
 
@@ -241,3 +242,63 @@ async def test_a_broken_traceparent_begins_a_new_trace(value: str) -> None:
     (span,) = subject.exporter.get_finished_spans()
     assert answer.status == 200
     assert span.parent is None
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        (b'{"model": "a", "n": 129}', "the limit is 128"),
+        (b'{"model": "a", "messages": [' + b"{}," * 10_000 + b"{}]}", "more than 8192 objects"),
+    ],
+)
+@pytest.mark.parametrize("headers", [{"x-sluice-model": "a"}, {}])
+async def test_more_work_than_one_request_may_ask_for_is_refused(
+    body: bytes, said: str, headers: dict[str, str]
+) -> None:
+    """The application never parses it; the answer names the limit in OpenAI's shape."""
+    subject = Subject()
+
+    answer = await call(subject.middleware, COMPLETIONS, body=body, headers=headers)
+
+    assert answer.status == 400
+    assert said in json.loads(answer.body)["error"]["message"]
+    assert subject.app.scopes == []
+
+
+async def test_an_answer_begins_with_its_first_bytes() -> None:
+    """Status and headers alone would keep a request that waits here from another replica."""
+    begins, sent = asyncio.Event(), list[str]()
+
+    async def app(_scope: Scope, _receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await begins.wait()
+        await send({"type": "http.response.body", "body": b"a", "more_body": True})
+        await send({"type": "http.response.body", "body": b"b", "more_body": False})
+
+    async def receive() -> Message:
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    async def send(message: Message) -> None:
+        sent.append(message["type"])
+
+    layer = ReplicaMiddleware(app, door=HttpDoor(), tracer=NoOpTracer())
+    scope: Scope = {"type": "http", "method": "POST", "path": COMPLETIONS, "headers": []}
+    asked = asyncio.create_task(layer(scope, receive, send))
+    await asyncio.sleep(0.01)
+    before = list(sent)
+    begins.set()
+    await asked
+
+    assert before == []
+    assert sent == ["http.response.start", "http.response.body", "http.response.body"]
+
+
+async def test_a_form_with_a_file_is_not_counted_as_json() -> None:
+    """A recording holds every byte."""
+    subject = Subject()
+    body, headers = b"{" * 100_000, {"content-type": "multipart/form-data; boundary=x"}
+
+    answer = await call(subject.middleware, TRANSCRIPTIONS, body=body, headers=headers)
+
+    assert answer.status == 200
+    assert subject.app.bodies == [body]

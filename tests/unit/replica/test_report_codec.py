@@ -16,6 +16,9 @@ CLOCKS = {"wall_s": 1_000.5, "monotonic_s": 10.25}
 LOAD = {
     "schema": "engine.load.v1",
     **CLOCKS,
+    "steps": 9,
+    "unfinished": 4,
+    "unread": 0,
     "running": 3,
     "waiting": 1,
     "kv_cache_usage_ratio": 0.5,

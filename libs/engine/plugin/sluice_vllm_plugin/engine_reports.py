@@ -37,8 +37,13 @@ def _watch(address: str, failures: Failures) -> None:
 
     watch = EngineWatch(failures)
     sender = ReportSender(watch, address)
+
+    def began(_result: None, scheduler: Scheduler, *_: object, **__: object) -> None:
+        watch.began(None, scheduler)
+        sender.start()
+
     life = (
-        Hook(owner=Scheduler, name="__init__", watcher=lambda *_, **__: sender.start()),
+        Hook(owner=Scheduler, name="__init__", watcher=began),
         Hook(owner=Scheduler, name="shutdown", watcher=lambda *_, **__: sender.send_all()),
     )
     install((*life, *watch.hooks()), failures)

@@ -1,6 +1,6 @@
 """Follows every request through vLLM's scheduler and keeps count of its load.
 
-The scheduler's thread calls the watchers, about five times a request and once a step; nothing runs
+The scheduler's thread calls the watchers, about five times a request and twice a step; nothing runs
 for each token. A request's record is kept for sending only if its trace is sampled, which its id
 tells: vLLM makes the id from the header `X-Request-Id`, which the edge sets to
 `<trace id>-<span id>-01` for sampled requests.
@@ -18,9 +18,12 @@ from typing import TYPE_CHECKING
 from sluice_vllm_plugin.hooks import Failures, Hook
 
 if TYPE_CHECKING:
+    from queue import Queue
+
     from vllm.sampling_params import SamplingParams
     from vllm.v1.core.sched.scheduler import Scheduler
     from vllm.v1.engine import EngineCoreEventType
+    from vllm.v1.engine.core import EngineCoreProc
     from vllm.v1.metrics.stats import SchedulerStats
     from vllm.v1.request import Request
 
@@ -82,11 +85,15 @@ class EngineWatch:
         self._counted_s = 0.0
         self._prefix_queries = 0
         self._prefix_hits = 0
+        self._steps = 0
+        self._inbox: Queue[object] | None = None
+        self._scheduler: Scheduler | None = None
 
     def hooks(self) -> tuple[Hook, ...]:
         """Return what has to be watched."""
         from vllm.v1.core.kv_cache_manager import KVCacheManager
         from vllm.v1.core.sched.scheduler import Scheduler
+        from vllm.v1.engine.core import EngineCoreProc
         from vllm.v1.request import Request
 
         return (
@@ -96,7 +103,12 @@ class EngineWatch:
             Hook(owner=KVCacheManager, name="estimate_cached_tokens", watcher=self.first_token),
             Hook(owner=Scheduler, name="_free_request", watcher=self.ended),
             Hook(owner=Scheduler, name="make_stats", watcher=self.step),
+            Hook(owner=EngineCoreProc, name="_process_input_queue", watcher=self.read_messages),
         )
+
+    def began(self, _result: None, scheduler: Scheduler, *_: object, **__: object) -> None:
+        """See the engine core's scheduler, before any request."""
+        self._scheduler = scheduler
 
     def event(
         self,
@@ -142,6 +154,7 @@ class EngineWatch:
 
     def step(self, stats: SchedulerStats | None, *_: object, **__: object) -> None:
         """See the scheduler's own statistics at the end of a step."""
+        self._steps += 1
         if stats is None:
             return
         self._running = stats.num_running_reqs
@@ -155,9 +168,16 @@ class EngineWatch:
             running = sum(marks.request.num_output_tokens for marks in self._live.values())
             self._generated_tokens = self._ended_tokens + running
 
+    def read_messages(self, _result: None, core: EngineCoreProc) -> None:
+        """See the engine core read what its front ends sent, before each step."""
+        self._inbox = core.input_queue
+
     def load(self) -> Record:
         """Return the load as of the last step; another thread may call this."""
         return {
+            "steps": self._steps,
+            "unfinished": self._unfinished(),
+            "unread": self._inbox.qsize() if self._inbox is not None else 0,
             "running": self._running,
             "waiting": self._waiting,
             "kv_cache_usage_ratio": self._kv_cache_usage_ratio,
@@ -169,6 +189,10 @@ class EngineWatch:
             "dropped_count": self.dropped_count,
             "failed_count": self._failures.count,
         }
+
+    def _unfinished(self) -> int:
+        """Ask the scheduler: a request that is not followed, or no longer, is work as well."""
+        return 0 if self._scheduler is None else self._scheduler.get_num_unfinished_requests()
 
     def _became_idle(self, scheduler: Scheduler) -> None:
         """Note that nothing runs: no step follows the abort of the last request to say so."""

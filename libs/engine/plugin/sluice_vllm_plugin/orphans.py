@@ -3,16 +3,22 @@
 The engine core is a child process that waits for requests for ever. A replica that is killed cannot
 end it, and it would hold its memory and its devices. vLLM loads the entry points of
 `vllm.general_plugins` in each of its processes, so the watch starts there.
+
+The kernel ends a process that is stopped or stuck as well, once the thread that started it is gone;
+a thread here does the same where the parent is another process than the one that was asked to start
+it. Source: prctl(2), PR_SET_PDEATHSIG.
 """
 
 from __future__ import annotations
 
+import ctypes
 import os
 import signal
 import threading
 from multiprocessing import parent_process
 from multiprocessing.connection import wait
 
+_PR_SET_PDEATHSIG = 1
 _THREAD_NAME = "sluice-parent-watch"
 
 
@@ -26,6 +32,8 @@ def watch_parent() -> None:
     is_watched = any(thread.name == _THREAD_NAME for thread in threading.enumerate())
     if parent is None or is_watched:
         return
+    if os.getppid() == parent.pid:
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     threading.Thread(
         target=_end_after, args=(parent.sentinel,), name=_THREAD_NAME, daemon=True
     ).start()

@@ -25,7 +25,11 @@ class Unclear(Enum):
 
 def model_in(body: bytes) -> str | Unclear:
     """Return the model that a JSON body names at its top level."""
-    pairs = _top_level_pairs(body)
+    return model_of(pairs_in(body))
+
+
+def model_of(pairs: Pairs | None) -> str | Unclear:
+    """Return the model that the members of a body name; None stands for no JSON object."""
     if pairs is None:
         return Unclear.NO_JSON_OBJECT
     found = [value for key, value in pairs if key == _MODEL]
@@ -65,13 +69,16 @@ def with_model(body: bytes, model: str) -> bytes:
     return named.encode("utf-8", "surrogatepass")
 
 
-class _Pairs(list[tuple[str, object]]):
+class Pairs(tuple[tuple[str, object], ...]):
     """A JSON object with all of its keys, equal ones too."""
 
+    __slots__ = ()
 
-def _top_level_pairs(body: bytes) -> _Pairs | None:
+
+def pairs_in(body: bytes) -> Pairs | None:
+    """Read the members of a body; None when it is no JSON object."""
     try:
-        tree = json.loads(body, object_pairs_hook=_Pairs)
+        tree = json.loads(body, object_pairs_hook=Pairs)
     except (ValueError, RecursionError):
         return None
-    return tree if isinstance(tree, _Pairs) else None
+    return tree if isinstance(tree, Pairs) else None

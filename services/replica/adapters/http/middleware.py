@@ -2,13 +2,14 @@
 
 It closes the administrative paths, refuses what must not come in, counts what is inside, and puts
 one server span around each request, whose `traceparent` it passes on, so that the engine's span
-becomes its child. A request that no trace follows has nothing of ours between its chunks.
+becomes its child. Between the chunks of a stream there is next to nothing of it.
 
 Source: ASGI 3.0, HTTP connection scope (https://asgi.readthedocs.io/en/latest/specs/www.html).
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, Final
 
@@ -18,13 +19,16 @@ from services.replica.adapters.http import refusals
 from services.replica.adapters.http.body_model import (
     Unclear,
     contradicts,
-    model_in,
+    model_of,
+    pairs_in,
     with_model,
 )
+from services.replica.adapters.http.body_shape import Shape, excess_in
 from services.replica.adapters.http.door import HttpDoor
 from services.replica.adapters.http.paths import PathKind, kind_of
 from services.replica.adapters.http.refusals import Refusal
 from services.replica.adapters.http.request_span import RequestSpan
+from services.replica.domain.work import WorkLimits, excess_of
 
 # What an application and its server say to each other has no narrower type in the specification.
 Message = MutableMapping[str, Any]
@@ -35,17 +39,28 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 MODEL_HEADER: Final = b"x-sluice-model"
 LENGTH_HEADER: Final = b"content-length"
+TYPE_HEADER: Final = b"content-type"
+MULTIPART: Final = "multipart/"
 BODY_BYTES_MAX: Final = 64 * 2**20
+
+LOOKED_THROUGH_AT_ONCE_BYTES: Final = 2**18
+"""Takes about a millisecond."""
+
+SHAPE_MAX: Final = Shape(texts=65_536, objects=8_192, values=262_144)
+"""Token ids of a prompt are values; a chat with a hundred tools has a few thousand objects."""
 
 
 class ReplicaMiddleware:
     """An ASGI application around vLLM's."""
 
-    def __init__(self, app: App, *, door: HttpDoor, tracer: Tracer) -> None:
-        """Wrap `app`."""
+    def __init__(
+        self, app: App, *, door: HttpDoor, tracer: Tracer, limits: WorkLimits | None = None
+    ) -> None:
+        """Wrap `app`; None takes the default limits."""
         self._app = app
         self._door = door
         self._tracer = tracer
+        self._limits = limits or WorkLimits()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request; pass the lifespan on; refuse web sockets by silence."""
@@ -74,27 +89,52 @@ class ReplicaMiddleware:
         self, scope: Scope, receive: Receive, send: Send, *, routed: str | None
     ) -> None:
         with RequestSpan(self._tracer, scope, model=routed) as span:
-            if routed is not None and scope["method"] == "POST":
+            if scope["method"] == "POST":
                 received = await _whole_body(receive)
-                body = _for_the_engine(received, routed)
+                body = await self._checked(received, routed, scope)
                 if isinstance(body, Refusal):
                     await _answer(span.watching(send), body)
                     return
                 if body is not received:
                     scope = _with_length(scope, len(body))
                 receive = _replay(body, receive)
-            await self._app(span.passed_on(scope), receive, span.watching(send))
+            await self._app(span.passed_on(scope), receive, _held(span.watching(send)))
+
+    async def _checked(
+        self, body: bytes | None, routed: str | None, scope: Scope
+    ) -> bytes | Refusal:
+        """Return the body for the engine, or why it must not reach it.
+
+        Other requests go on between the steps of looking through a large one.
+        """
+        if body is None:
+            return refusals.body_too_large(BODY_BYTES_MAX)
+        if _is_multipart(scope):
+            return body
+        if len(body) <= LOOKED_THROUGH_AT_ONCE_BYTES:
+            return _for_the_engine(body, routed, self._limits)
+        return await asyncio.to_thread(_for_the_engine, body, routed, self._limits)
 
 
-def _for_the_engine(body: bytes | None, routed: str) -> bytes | Refusal:
+def _for_the_engine(body: bytes, routed: str | None, limits: WorkLimits) -> bytes | Refusal:
     """Return the body with its model in it, or why it must not reach the engine."""
-    if body is None:
-        return refusals.body_too_large(BODY_BYTES_MAX)
-    named = model_in(body)
+    if (excess := excess_in(body, SHAPE_MAX)) is not None:
+        return refusals.too_much(excess)
+    pairs = pairs_in(body)
+    if pairs is not None and (excess := excess_of(dict(pairs), limits)) is not None:
+        return refusals.too_much(excess)
+    if routed is None:
+        return body
+    named = model_of(pairs)
     if named is Unclear.ABSENT:
         return with_model(body, routed)
     said = contradicts(named, routed=routed)
     return body if said is None else refusals.different_model(routed=routed, body=said)
+
+
+def _is_multipart(scope: Scope) -> bool:
+    """Tell whether the body is a form with a file, which vLLM does not parse as JSON."""
+    return (_header(scope, TYPE_HEADER) or "").lstrip().lower().startswith(MULTIPART)
 
 
 def _with_length(scope: Scope, length: int) -> Scope:
@@ -126,6 +166,25 @@ def _replay(body: bytes, receive: Receive) -> Receive:
         return await receive()
 
     return receive_again
+
+
+def _held(send: Send) -> Send:
+    """Return a `send` that keeps status and headers back until the body begins.
+
+    vLLM sends those of a stream before its first token. A request that has no byte of an answer
+    yet can still go to another replica.
+    """
+    kept: list[Message] = []
+
+    async def hold(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            kept.append(message)
+            return
+        if kept:
+            await send(kept.pop())
+        await send(message)
+
+    return hold
 
 
 async def _answer(send: Send, refusal: Refusal) -> None:

@@ -47,6 +47,11 @@ def body_too_large(limit_bytes: int) -> Refusal:
     return _refusal(413, "invalid_request_error", message)
 
 
+def too_much(excess: str) -> Refusal:
+    """Refuse a request that asks for more work than one request may."""
+    return _refusal(400, "invalid_request_error", f"This request has {excess}.")
+
+
 def _refusal(status: int, kind: str, message: str, *extra: tuple[bytes, bytes]) -> Refusal:
     error = {"message": message, "type": kind, "param": None, "code": status}
     body = json.dumps({"error": error}).encode()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Awaitable, Callable, MutableMapping
 from types import TracebackType
@@ -18,6 +19,9 @@ SERVER_ERROR: Final = 500
 
 REQUEST_ID_HEADER: Final = b"x-request-id"
 """vLLM makes the engine's request id of it."""
+
+_TENANT_SALT: Final = re.compile(rb"-t[0-9a-f]{32}$")
+"""As the edge writes it, and `sluice_vllm_plugin.tenant_salt` reads it."""
 
 _TRACE_HEADERS: Final = tuple(name.encode() for name in TRACE_HEADERS)
 _REPLACED: Final = (*_TRACE_HEADERS, REQUEST_ID_HEADER)
@@ -60,7 +64,7 @@ class RequestSpan:
         own_id = request_id_of(self._span.get_span_context())
         if own_id is None or not self._span.is_recording():
             return scope
-        own = [(REQUEST_ID_HEADER, own_id.encode())]
+        own = [(REQUEST_ID_HEADER, own_id.encode() + _salt_in(scope))]
         kept = [pair for pair in scope["headers"] if pair[0] not in _REPLACED]
         return {**scope, "headers": [*kept, *own]}
 
@@ -101,6 +105,15 @@ class RequestSpan:
             if model:
                 span.set_attribute("gen_ai.request.model", model)
         return span
+
+
+def _salt_in(scope: Scope) -> bytes:
+    """Return the end of the caller's request id that keeps tenants' prefix caches apart."""
+    for name, value in scope["headers"]:
+        if name == REQUEST_ID_HEADER and (salt := _TENANT_SALT.search(value)):
+            found: bytes = salt[0]
+            return found
+    return b""
 
 
 def _trace_headers(scope: Scope) -> dict[str, bytes]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
 from collections.abc import AsyncIterator, Iterator
 from typing import Any, Final
 
@@ -70,6 +71,17 @@ class _Server(uvicorn.Server):
         """Have `serve` shut down and return."""
         self.should_exit = True
         self._ended.set()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Shut down; first close the connections of requests that have no byte of an answer.
+
+        HAProxy sends such a request to another replica. uvicorn would answer it with status 500.
+        """
+        for connection in list(self.server_state.connections):
+            cycle = getattr(connection, "cycle", None)
+            if cycle is not None and not cycle.response_started:
+                cycle.transport.close()
+        await super().shutdown(sockets)
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:

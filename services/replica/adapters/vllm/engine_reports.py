@@ -24,6 +24,7 @@ from services.replica.adapters.vllm.engine_spans import Engine, RequestSpans
 from services.replica.adapters.vllm.report_codec import EngineLoad, EngineRequests, decode
 from services.replica.domain.load import Load
 from services.replica.domain.load_gauge import EngineTotals, LoadGauge
+from services.replica.domain.stall import StallWatch
 
 SOCKET_VARIABLE: Final = "SLUICE_ENGINE_REPORTS"
 """Tells the engine core where to send; the plugin in `libs/engine/plugin` reads it."""
@@ -45,7 +46,9 @@ class EngineReports:
         rejected_count: datagrams that could not be read.
     """
 
-    def __init__(self, engine: Engine, record: Record | None, socket_path: Path) -> None:
+    def __init__(
+        self, engine: Engine, record: Record | None, socket_path: Path, *, stall_timeout_s: float
+    ) -> None:
         """Make the spans of an engine's requests; with None nothing records them."""
         self.socket_path = socket_path
         self.rejected_count = 0
@@ -53,6 +56,8 @@ class EngineReports:
         self._spans = RequestSpans(engine, new_id=_new_span_id)
         self._record = record
         self._gauge = LoadGauge(time.monotonic())
+        self._stall = StallWatch(stall_timeout_s, time.monotonic())
+        self._is_reading = False
 
     @property
     def environment(self) -> dict[str, str]:
@@ -76,11 +81,23 @@ class EngineReports:
             return load
         return replace(load, lost_reports_count=load.lost_reports_count + self.rejected_count)
 
+    def stall(self, *, is_excused: bool) -> str | None:
+        """Say in which way the engine core is stuck; ask it often (see `StallWatch.look`).
+
+        While nobody reads its reports, since spans are written or cannot be, it cannot be told.
+        """
+        is_excused = is_excused or not self._is_reading
+        return self._stall.look(time.monotonic(), is_excused=is_excused)
+
     async def receive(self, reports: socket.socket) -> None:
         """Read reports until this is cancelled."""
         loop = asyncio.get_running_loop()
         while True:
-            first = await loop.sock_recv(reports, DATAGRAM_BYTES_MAX)
+            self._is_reading = True
+            try:
+                first = await loop.sock_recv(reports, DATAGRAM_BYTES_MAX)
+            finally:
+                self._is_reading = False
             ended = self._take((first, *_waiting(reports)))
             if ended and self._record is not None:
                 await asyncio.to_thread(self._write, ended, self._record)
@@ -97,6 +114,7 @@ class EngineReports:
             match report:
                 case EngineLoad():
                     self._gauge.add(report.totals(), time.monotonic())
+                    self._stall.saw(report.progress())
                 case EngineRequests():
                     ended.append(report)
         return ended
@@ -114,7 +132,7 @@ class EngineReports:
 
 @asynccontextmanager
 async def engine_reports(
-    folder: Path, engine: Engine, record: Record | None
+    folder: Path, engine: Engine, record: Record | None, *, stall_timeout_s: float
 ) -> AsyncIterator[EngineReports]:
     """Receive an engine's reports on a socket in its folder while the body runs.
 
@@ -125,7 +143,7 @@ async def engine_reports(
     """
     path = folder / "reports.sock"
     with _bound(path) as reports_socket:
-        reports = EngineReports(engine, record, path)
+        reports = EngineReports(engine, record, path, stall_timeout_s=stall_timeout_s)
         receiving = asyncio.create_task(  # tidy: allow orphan-task - ended below
             reports.receive(reports_socket)
         )

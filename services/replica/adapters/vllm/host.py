@@ -21,7 +21,12 @@ from opentelemetry.trace import Tracer
 
 from libs.contracts.lease import FrontEnd, Versions
 from libs.contracts.model_spec import FrontEndChoice, ModelSpec
-from libs.engine.arguments import Executor, api_server_arguments, engine_environment
+from libs.engine.arguments import (
+    Executor,
+    api_server_arguments,
+    engine_environment,
+    stall_timeout_of,
+)
 from libs.engine.engine_folder import FOLDER_VARIABLE
 from libs.engine.memory import check_memory
 from libs.engine.rust_front_end import Missing, find_program
@@ -109,16 +114,19 @@ class VllmEngine:
         """Wrap an engine that runs."""
         self._llm = started.llm
         self.rust = started.rust
+        self._reports = reports
         self.load = reports.load
         self.facts = facts
         self.answer_to = served.names.answer_to
         self.slots = served.slots
 
     def failure(self) -> str | None:
-        """Return why it is dead; None while it lives."""
+        """Return why it is dead or stuck; None while it lives."""
         if self._llm.errored:
             return "vLLM's engine died; its log says why"
-        return self.rust.failure if self.rust else None
+        if self.rust is not None and self.rust.failure is not None:
+            return self.rust.failure
+        return self._reports.stall(is_excused=self.slots.is_asking)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,7 +162,10 @@ async def running_engine(launch: Launch) -> AsyncIterator[tuple[VllmEngine, Any]
     """
     arguments = await asyncio.to_thread(_prepare, launch)
     known = Engine(model=launch.spec.name, front_ends=FRONT_ENDS)
-    async with engine_reports(launch.folder, known, launch.record) as reports:
+    stall_timeout_s = stall_timeout_of(launch.spec)
+    async with engine_reports(
+        launch.folder, known, launch.record, stall_timeout_s=stall_timeout_s
+    ) as reports:
         _set_environment(reports.environment)
         async with _engine(arguments, launch, reports) as running:
             yield running
@@ -181,9 +192,26 @@ async def _engine(
             names=ServedNames(models.base_model_paths),
             slots=LoraSlots(started.llm, models, launch.spec),
         )
-        yield VllmEngine(started, reports, facts, served), app
+        async with _asked(started.rust):
+            yield VllmEngine(started, reports, facts, served), app
     finally:
         await shut_down(started)
+
+
+@asynccontextmanager
+async def _asked(rust: RustProgram | None) -> AsyncIterator[None]:
+    """Ask the Rust program for its health while the body runs."""
+    if rust is None:
+        yield
+        return
+    asking = asyncio.create_task(  # tidy: allow orphan-task - ended below
+        rust.watch_silence()
+    )
+    try:
+        yield
+    finally:
+        asking.cancel()
+        await asyncio.wait([asking])
 
 
 async def _start(arguments: Namespace, launch: Launch) -> tuple[Started, str]:
@@ -234,6 +262,7 @@ def _plan_rust(launch: Launch) -> RustPlan | str:
         at=launch.rust_at,
         folder=launch.folder,
         drain_timeout_s=launch.drain_timeout_s,
+        silence_max_s=stall_timeout_of(launch.spec),
     )
 
 

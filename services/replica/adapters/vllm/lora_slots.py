@@ -10,6 +10,8 @@ Source: vLLM 0.32, vllm/entrypoints/openai/models/serving.py, vllm/lora/worker_m
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -36,6 +38,12 @@ class LoraSlots:
         self._served = served
         self._spec = spec
         self._requests: dict[int, LoRARequest] = {}
+        self._asked = 0
+
+    @property
+    def is_asking(self) -> bool:
+        """Whether the engine is to load or free an adapter; it ends no step meanwhile."""
+        return self._asked > 0
 
     @property
     def room(self) -> int:
@@ -72,14 +80,14 @@ class LoraSlots:
         """
         del self._requests[handle]
         try:
-            async with asyncio.timeout(ENGINE_TIMEOUT_S):
+            async with self._asking():
                 await self._llm.remove_lora(handle)
         except Exception as exc:  # vLLM raises a plain Exception for every failure there
             raise TerminalError("The engine did not let an adapter go.", why=str(exc)) from exc
 
     async def _add(self, request: LoRARequest) -> None:
         try:
-            async with asyncio.timeout(ENGINE_TIMEOUT_S):
+            async with self._asking():
                 loaded = await self._llm.add_lora(request)
         except Exception as exc:  # vLLM raises a plain Exception for every failure there
             # Some of its workers may have taken it.
@@ -87,6 +95,15 @@ class LoraSlots:
             raise TerminalError("The engine refused it.", why=str(exc)) from exc
         if not loaded:
             raise TerminalError("The engine refused it.")
+
+    @asynccontextmanager
+    async def _asking(self) -> AsyncIterator[None]:
+        self._asked += 1
+        try:
+            async with asyncio.timeout(ENGINE_TIMEOUT_S):
+                yield
+        finally:
+            self._asked -= 1
 
     async def _forget(self, request: LoRARequest) -> None:
         self._requests[request.lora_int_id] = request

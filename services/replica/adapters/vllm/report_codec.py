@@ -11,6 +11,7 @@ from typing import Annotated, Final
 import msgspec
 
 from services.replica.domain.load_gauge import EngineTotals
+from services.replica.domain.stall import Progress
 
 _Count = Annotated[int, msgspec.Meta(ge=0, lt=2**53)]
 _Seconds = Annotated[float, msgspec.Meta(ge=0, lt=2**33)]
@@ -65,8 +66,15 @@ class EngineRequests(_Datagram, frozen=True, kw_only=True, tag="engine.requests.
 
 
 class EngineLoad(_Datagram, frozen=True, kw_only=True, tag="engine.load.v1"):
-    """Counts at the last step, and sums since the engine started."""
+    """Counts at the last step, and sums since the engine started.
 
+    Attributes:
+        unfinished, unread: as in `Progress`, at the moment of the report.
+    """
+
+    steps: _Count
+    unfinished: _Count
+    unread: _Count
     running: _Count
     waiting: _Count
     kv_cache_usage_ratio: Annotated[float, msgspec.Meta(ge=0, le=1)]
@@ -91,6 +99,10 @@ class EngineLoad(_Datagram, frozen=True, kw_only=True, tag="engine.load.v1"):
             ttfts_s=tuple(self.first_token_latencies_s),
             lost_reports_count=self.dropped_count + self.failed_count + self.lost_load_count,
         )
+
+    def progress(self) -> Progress:
+        """Return the part that tells whether it is stuck."""
+        return Progress(steps=self.steps, unfinished=self.unfinished, unread=self.unread)
 
 
 _DECODER: Final = msgspec.json.Decoder(EngineLoad | EngineRequests)

@@ -19,11 +19,12 @@ from contextlib import suppress
 from copy import copy
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Never
 
 import httpx
 
 from libs.contracts.lease import Address, Endpoint, UnixEndpoint
+from libs.engine.arguments import STALL_TIMEOUT_S
 from libs.errors import TransientError
 from services.replica.adapters.vllm.rust_threads import thread_counts
 from services.replica.sockets import FrontEndSocket
@@ -35,6 +36,10 @@ HEALTHY_TIMEOUT_S: Final = 60.0
 
 CUT_AFTER_S: Final = 2.0
 """How long streams that must end get to end with an error of their own."""
+
+SILENT_TRIES: Final = 3
+"""A program is silent when so many tries in a row had no answer, each within a third of the limit.
+A loop that was held up counts one try, however long it was."""
 
 _POLL_S: Final = 0.05
 _KILLED_WITHIN_S: Final = 5.0
@@ -61,23 +66,27 @@ class RustPlan:
         at: where it listens.
         folder: for the script that starts it; private to this replica.
         drain_timeout_s: how long it finishes running requests after it was asked to end.
+        silence_max_s: how long it may leave health checks unanswered before it has failed.
     """
 
     program: Path
     at: FrontEndSocket
     folder: Path
     drain_timeout_s: float
+    silence_max_s: float = STALL_TIMEOUT_S
 
 
 class RustProgram:
     """The running program."""
 
-    def __init__(self, started: RustFrontendProcessManager, at: FrontEndSocket) -> None:
+    def __init__(self, started: RustFrontendProcessManager, plan: RustPlan) -> None:
         """Take what vLLM started."""
         self._started = started
         self._process: Any = started.processes[0]
         self._is_asked_to_end = False
-        self.address: Address = at.address
+        self._silence_max_s = plan.silence_max_s
+        self._unanswered = 0
+        self.address: Address = plan.at.address
 
     @property
     def processes(self) -> Any:  # noqa: ANN401 - vLLM's own wrappers
@@ -98,9 +107,14 @@ class RustProgram:
 
     @property
     def failure(self) -> str | None:
-        """Why it ended without being asked to; None while it lives."""
-        code = self.exit_code
-        return None if code is None or self._is_asked_to_end else died(code)
+        """Why it ended without being asked to, or is silent; None while it lives."""
+        if self._is_asked_to_end:
+            return None
+        if (code := self.exit_code) is not None:
+            return died(code)
+        if self._unanswered >= SILENT_TRIES:
+            return f"vLLM's Rust front end has not answered for {self._silence_max_s:g} s"
+        return None
 
     async def until_healthy(self) -> None:
         """Wait until it answers health checks.
@@ -114,6 +128,21 @@ class RustProgram:
                 if time.monotonic() > until:
                     raise RustProgramError("vllm-rs does not become healthy; its log says why")
                 await asyncio.sleep(_POLL_S)
+
+    async def watch_silence(self) -> Never:
+        """Ask for its health until cancelled; any answer will do, since only silence is a fault."""
+        pause_s = self._silence_max_s / SILENT_TRIES
+        async with client(self.address) as asking:
+            while True:
+                try:
+                    await asking.get("/health", timeout=pause_s)
+                    self._unanswered = 0
+                except httpx.TimeoutException:
+                    self._unanswered += 1
+                    continue
+                except httpx.TransportError:
+                    self._unanswered += 1
+                await asyncio.sleep(pause_s)
 
     def ask_to_end(self) -> None:
         """Have it refuse new requests, finish those that run, and end."""
@@ -165,6 +194,8 @@ def launch_program(plan: RustPlan, arguments: Namespace, listeners: Any) -> Rust
 
     own = copy(arguments)
     own.shutdown_timeout = max(1, round(plan.drain_timeout_s))
+    # It does not know this one, and the table of front ends gives it no request with media.
+    own.allowed_media_domains = None
     started = RustFrontendProcessManager(
         binary_path=str(write_starter(plan)),
         sock=plan.at.open(),
@@ -177,7 +208,7 @@ def launch_program(plan: RustPlan, arguments: Namespace, listeners: Any) -> Rust
     )
     # While a copy is open here, the kernel queues connections that the program no longer accepts.
     plan.at.hand_over()
-    return RustProgram(started, plan.at)
+    return RustProgram(started, plan)
 
 
 def client(address: Address) -> httpx.AsyncClient:
