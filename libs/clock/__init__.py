@@ -26,6 +26,10 @@ class Clock(Protocol):
         """Return the Unix time in seconds."""
         ...
 
+    def monotonic(self) -> float:
+        """Return seconds since some moment; they always grow, whatever becomes of the Unix time."""
+        ...
+
     def call_later(self, delay_s: float, callback: Callable[[], None]) -> TimerHandle:
         """Call back once, after `delay_s` seconds, on the running event loop."""
         ...
@@ -37,6 +41,10 @@ class SystemClock:
     def now(self) -> float:
         """Return the Unix time in seconds."""
         return time.time()
+
+    def monotonic(self) -> float:
+        """Return seconds since some moment; they always grow, whatever becomes of the Unix time."""
+        return time.monotonic()
 
     def call_later(self, delay_s: float, callback: Callable[[], None]) -> TimerHandle:
         """Call back once, after `delay_s` seconds, on the running event loop."""

@@ -11,6 +11,7 @@ third field means `python`; `listing.map` holds the answer to /v1/models.
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -103,6 +104,8 @@ TLS: Final = f" ssl crt {CERTIFICATE_FILE} ssl-min-ver TLSv1.2 alpn h2,http/1.1"
 
 BOUND_PERCENT: Final = 200
 """Less makes requests leave their prefix for a server that has none of it. Source: ADR 0009."""
+
+DIGEST_DIGITS: Final = 16
 
 _PLACEHOLDER: Final = re.compile(r"<([a-z_:]+)>")
 
@@ -210,7 +213,17 @@ class PoolConfig:
 
 def render_base(config: EdgeConfig) -> str:
     """Render everything but the pools."""
-    values = _values(config)
+    return _render_base(config, description=config_digest(config))
+
+
+def config_digest(config: EdgeConfig) -> str:
+    """Return what tells one configuration with its scripts from another; a HAProxy shows it."""
+    texts = (_render_base(config, description=""), *render_scripts(config).values())
+    return hashlib.sha256("\0".join(texts).encode()).hexdigest()[:DIGEST_DIGITS]
+
+
+def _render_base(config: EdgeConfig, *, description: str) -> str:
+    values = {**_values(config), "description": description}
     errors = (
         f"    http-error {e.render()}" for e in http_errors(retry_after_s=config.retry_after_s)
     )

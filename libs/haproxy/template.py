@@ -10,6 +10,8 @@ from typing import Final
 
 GLOBAL: Final = """
 global
+    # `show info` says with it from which configuration a running HAProxy was started.
+    description "<description>"
     maxconn <connections_max>
     nbthread <threads>
     stats socket "<admin_socket>" mode 600 level admin expose-fd listeners

@@ -29,12 +29,21 @@ class FakeClock:
     def __init__(self, start_s: float = START_S) -> None:
         """Start at a Unix time in seconds."""
         self._now_s = start_s
+        self._jumped_s = 0.0
         self._timers: list[_Timer] = []
         self._numbers = itertools.count()
 
     def now(self) -> float:
         """Return the Unix time in seconds."""
+        return self._now_s + self._jumped_s
+
+    def monotonic(self) -> float:
+        """Return the seconds that `advance` has moved the time by."""
         return self._now_s
+
+    def jump(self, seconds: float) -> None:
+        """Set the Unix time forwards or back, as a person or NTP does; no timer is due sooner."""
+        self._jumped_s += seconds
 
     def call_later(self, delay_s: float, callback: Callable[[], None]) -> _Timer:
         """Call back inside the `advance` that reaches `delay_s` from now."""

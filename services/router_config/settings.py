@@ -71,7 +71,8 @@ class RouterConfigSettings(BaseSettings):
         command_timeout_s: the longest wait for HAProxy's answer to one command.
         start_timeout_s: how long HAProxy may take to start.
         stop_timeout_s: how long HAProxy may finish its streams when router-config is stopped.
-        own_haproxy: stop HAProxy together with router-config; false leaves it serving.
+        own_haproxy: SIGTERM stops HAProxy together with router-config; false leaves it serving,
+            for the next router-config to adopt. SIGINT always stops both.
         log_level: lowest level that is logged.
     """
 

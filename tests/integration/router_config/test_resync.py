@@ -142,9 +142,7 @@ class Edge:
 
     def __post_init__(self) -> None:
         """Look through the same client."""
-        self.sees = HaproxyEdge(
-            self.client, pools_per_kind=lambda: POOLS, addresses={}, now=lambda: self.now
-        )
+        self.sees = HaproxyEdge(self.client, addresses={}, now=lambda: self.now)
 
     async def round(self) -> tuple[Observed, RoutingPlan]:
         """Look, decide and act once; return what was seen and what was to be done."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -296,6 +297,18 @@ def pool_demand(stats: Iterable[Stat], holds: Mapping[str, int] | None) -> tuple
         )
         for pool, count in refused.items()
     )
+
+
+def pools_per_kind(stats: Iterable[Stat]) -> int:
+    """Return how many pools of each kind there are, whatever was meant to be there."""
+    found = Counter(
+        stat.pool.rstrip("0123456789") for stat in stats if stat.server is None and _is_main(stat)
+    )
+    return min(found[kind] for kind in PoolKind)
+
+
+def _is_main(stat: Stat) -> bool:
+    return _is_pool(stat.pool) and not stat.pool.endswith(TWIN_SUFFIX)
 
 
 def busy_pools(stats: Iterable[Stat]) -> frozenset[PoolName]:

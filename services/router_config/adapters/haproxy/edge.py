@@ -27,6 +27,7 @@ from services.router_config.adapters.haproxy.codec import (
     ServerTables,
     busy_pools,
     pool_demand,
+    pools_per_kind,
     server_commands,
 )
 from services.router_config.adapters.haproxy.maps import EdgeMaps
@@ -51,16 +52,14 @@ class HaproxyEdge:
         self,
         client: HaproxyClient,
         *,
-        pools_per_kind: Callable[[], int],
         addresses: Mapping[ServerKey, UnixEndpoint],
         now: Callable[[], float],
     ) -> None:
-        """Use a client; `now` is Unix time in seconds.
+        """Use a client; `now` is monotonic time in seconds.
 
         `addresses` are those of servers on unix sockets that may be there already.
         """
         self._client = client
-        self._pools_per_kind = pools_per_kind
         self._maps = EdgeMaps(client, now=now)
         self._addresses = dict(addresses)
         self._tables = ServerTables()
@@ -84,7 +83,7 @@ class HaproxyEdge:
                 servers=servers,
                 routes=routes.routes,
                 listing=self._maps.listing,
-                pools_per_kind=self._pools_per_kind(),
+                pools_per_kind=pools_per_kind(stats),
                 foreign=routes.foreign,
                 access=access.access,
                 access_foreign=access.foreign,
@@ -94,6 +93,7 @@ class HaproxyEdge:
             version=info.version.partition("-")[0],
             pid=info.pid,
             dropped_spans=info.dropped_logs,
+            config=info.description,
         )
 
     async def apply(self, action: Action) -> Outcome:
