@@ -64,8 +64,11 @@ frontend api from sluice
 
     # Every answer has the client's own id, if it is short and plain, or the edge's.
     acl identified var(txn.request_id) -m found
-    http-request set-var(txn.request_id) req.fhdr(x-request-id)
-        if { req.fhdr(x-request-id) -m reg <request_id> }
+    # What is matched and what is used is one variable: a header that comes twice has a second
+    # value, which no condition on the header would have to agree with.
+    http-request set-var(txn.client_id) req.fhdr(x-request-id)
+    http-request set-var(txn.request_id) var(txn.client_id)
+        if { var(txn.client_id) -m reg <request_id> }
     http-after-response set-header x-request-id %[var(txn.request_id)] if identified
     http-after-response set-header x-request-id %[date(0,us),hex]-%[rand,hex]
         unless identified
@@ -103,14 +106,16 @@ frontend api from sluice
     # Trace context: a client's valid one goes on, else one begins; the span id is HAProxy's own.
     # Who is not traced costs little here, and the replica is told not to trace either.
     # An expression of a variable that is not set sets nothing: cheaper than a condition.
-    acl tp_shaped req.hdr(traceparent) -m reg ^00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$
-    acl tp_zero req.hdr(traceparent)
+    acl tp_shaped var(txn.parent) -m reg ^00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$
+    acl tp_zero var(txn.parent)
         -m sub 00000000000000000000000000000000- -0000000000000000-
     acl followed var(txn.trace_id) -m found
     acl traced var(txn.flags) -m end 1 3 5 7 9 b d f
-    http-request set-var(txn.trace_id) req.hdr(traceparent),field(2,-) if tp_shaped !tp_zero
-    http-request set-var(txn.parent_id) req.hdr(traceparent),field(3,-) if followed
-    http-request set-var(txn.flags) req.hdr(traceparent),field(4,-) if followed
+    http-request set-var(txn.parent) req.fhdr(traceparent)
+        if { req.fhdr_cnt(traceparent) eq 1 }
+    http-request set-var(txn.trace_id) var(txn.parent),field(2,-) if tp_shaped !tp_zero
+    http-request set-var(txn.parent_id) var(txn.parent),field(3,-) if followed
+    http-request set-var(txn.flags) var(txn.parent),field(4,-) if followed
     http-request set-var(txn.flags) str(01)
         if !followed { rand(1000000) lt <sampled_per_million> }
     http-request del-header tracestate unless followed
