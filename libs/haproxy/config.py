@@ -20,6 +20,13 @@ from pathlib import Path
 from typing import Final
 
 from libs.contracts.exposure import Listener
+from libs.contracts.health import (
+    FRONT_END_HEADER,
+    HEALTH_PATH,
+    REPLICA_HEADER,
+    RUST,
+    SERVER_HEADER,
+)
 from libs.haproxy.body_reader import READER_BUSY
 from libs.haproxy.commands import ServerSpec
 from libs.haproxy.front_ends import TABLE
@@ -107,8 +114,14 @@ BOUND_PERCENT: Final = 200
 
 DIGEST_DIGITS: Final = 16
 
+_IDENTITY_CHECK: Final = f"http-check expect hdr name {REPLICA_HEADER} value-lf %[srv_name]"
+
 _PLACEHOLDER: Final = re.compile(r"<([a-z_:]+)>")
 
+
+MAIN_POOL: Final = "pool"
+TWIN_POOL: Final = "twin"
+"""The sections of defaults for main pools and for their twins."""
 
 TWIN_SUFFIX: Final = "-py"
 """What a twin pool's name has behind its main pool's."""
@@ -157,6 +170,8 @@ class EdgeConfig:
         huge_bodies_max: the same for bodies above 1 MiB.
         prefix_bytes: how much of a body decides about the server in a prefix pool.
         trace_ratio: share of requests that are traced, 0 to 1.
+        proves_identity: a server must say that it is the one that is meant; False for servers
+            that are no replicas.
     """
 
     admin_socket: Path
@@ -180,6 +195,7 @@ class EdgeConfig:
     huge_bodies_max: int = 16
     prefix_bytes: int = 1024
     trace_ratio: float = 1.0
+    proves_identity: bool = True
 
     @property
     def large_socket(self) -> Path:
@@ -230,7 +246,7 @@ def _render_base(config: EdgeConfig, *, description: str) -> str:
     sections = (
         logical_lines(GLOBAL),
         [*logical_lines(DEFAULTS), *errors],
-        logical_lines(POOL_DEFAULTS),
+        *(logical_lines(_pool_defaults(kind)) for kind in (MAIN_POOL, TWIN_POOL)),
         logical_lines(_with_blocks(API)),
         logical_lines(TENANTS),
         logical_lines(STATS) if config.stats_port is not None else [],
@@ -252,6 +268,11 @@ def render_routing(config: EdgeConfig) -> str:
     )
     text = _with_blocks("\n".join(lines) + "\n")
     return _fill("\n".join(logical_lines(text)) + "\n", _values(config))
+
+
+def _pool_defaults(kind: str) -> str:
+    check = f" hdr {FRONT_END_HEADER} {RUST}" if kind == MAIN_POOL else ""
+    return POOL_DEFAULTS.replace("<pool_name>", kind).replace("<front_end_check>", check)
 
 
 def _with_blocks(text: str) -> str:
@@ -312,7 +333,7 @@ def render_map(entries: tuple[tuple[str, str], ...]) -> str:
 
 def _backend(name: str, pool: PoolConfig, servers: tuple[ServerSpec, ...]) -> str:
     lines = (
-        f"backend {name} from pool",
+        f"backend {name} from {MAIN_POOL if name == pool.name else TWIN_POOL}",
         *_balance(pool),
         *(f"server {server.name} {server.keywords()}" for server in servers),
     )
@@ -343,6 +364,9 @@ def _values(config: EdgeConfig) -> dict[str, str]:
         **{name: str(getattr(config, name)) for name in numbers.split()},
         "error:reader_busy": f"http-error {READER_BUSY.render()}",
         "answer:request_timeout": f"http-response return {REQUEST_TIMEOUT.render()}",
+        "health_path": HEALTH_PATH,
+        "server_header": SERVER_HEADER,
+        "identity_check": _IDENTITY_CHECK if config.proves_identity else "# Anybody may answer.",
         "header_bytes_max": str(HEADER_BYTES_MAX),
         "untraced": UNTRACED,
         "request_id": quoted(REQUEST_ID),

@@ -37,7 +37,6 @@ defaults sluice
     retry-on conn-failure empty-response
     retries 2
     http-reuse always
-    option httpchk GET /health
     timeout connect 2s
     # How long a client may leave unread what it asked for; waiting for an answer is not counted.
     timeout client <client_timeout_s>s
@@ -48,7 +47,14 @@ defaults sluice
 """
 
 POOL_DEFAULTS: Final = """
-defaults pool from sluice
+defaults <pool_name> from sluice
+    # The answer must come from the server's own replica: its port may be another process's by now.
+    option httpchk
+    http-check send meth GET uri <health_path> hdr <server_header> %[srv_name]<front_end_check>
+    http-check expect status 200
+    <identity_check>
+    # So long a check may take, however soon the next one is due.
+    timeout check 1s
     # A request that finds no usable server waits for one; the limits are the script's.
     <hold_rule>
     # Who answered; the Rust front end does not know its name.

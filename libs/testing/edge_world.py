@@ -146,11 +146,13 @@ class EdgeWorld:
         """Run both front ends of a replica on unix sockets; it has no lease yet."""
         rust = fake_replica(f"{name}-rust", script, path=self.folder / f"{name}.r.sock")
         python = fake_replica(f"{name}-python", script, path=self.folder / f"{name}.p.sock")
-        return FrontEndPair(
+        pair = FrontEndPair(
             name=name,
             rust=await self._stack.enter_async_context(rust),
             python=await self._stack.enter_async_context(python),
         )
+        pair.python.rust = pair.rust
+        return pair
 
     async def join_pair(
         self,

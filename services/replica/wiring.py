@@ -52,7 +52,9 @@ class ReplicaHost:
         async with running_engine(replace(self._launch, spec=spec)) as (engine, app):
             shape_missing_routes(app.router)
             door = HttpDoor()
-            guarded = ReplicaMiddleware(app, door=door, tracer=self._launch.tracer)
+            guarded = ReplicaMiddleware(
+                app, door=door, tracer=self._launch.tracer, rust=engine.rust
+            )
             async with serving(guarded, self._launch.python_at, server_name=self._server_name):
                 try:
                     yield engine, ReplicaDoor(door, engine.rust)

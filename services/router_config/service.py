@@ -19,7 +19,7 @@ from services.router_config.certificate import CertificateWatch
 from services.router_config.domain.desire import desire
 from services.router_config.domain.drift import Left, drift, leave
 from services.router_config.domain.model import Desired, Known, PoolName, ReloadReason, ServerKey
-from services.router_config.domain.plan import Action, RoutingPlan, plan
+from services.router_config.domain.plan import Action, Join, RoutingPlan, plan
 from services.router_config.domain.reload import Attempts, Build, pools_after, reload_reasons
 from services.router_config.ports import (
     Counters,
@@ -28,6 +28,7 @@ from services.router_config.ports import (
     EdgeView,
     Memory,
     Outcome,
+    Pending,
     Program,
     ProgramSilentError,
     Refused,
@@ -48,7 +49,7 @@ class Pace:
 
     Attributes:
         resync_s: how often the edge is looked at when nothing wakes the loop.
-        drain_poll_s: the same while a server is leaving.
+        drain_poll_s: the same while a server is leaving, or must not join yet.
         grace_s: how long the bus must be whole before a silent, never checked server leaves.
         drain_timeout_s: how long a leaving server may finish its streams.
     """
@@ -113,6 +114,7 @@ class _Memo:
     lost_looks: int = 0
     reloads: Attempts = field(default_factory=Attempts)
     reload_trouble: str = ""
+    has_waiting: bool = False
     left: Left | None = None
     standing: Standing
 
@@ -272,8 +274,8 @@ class RouterConfig:
             await self._pause()
 
     async def _pause(self) -> None:
-        leaving = bool(self._memo.leaving_since)
-        limit_s = self._pace.drain_poll_s if leaving else self._pace.resync_s
+        is_soon = bool(self._memo.leaving_since) or self._memo.has_waiting
+        limit_s = self._pace.drain_poll_s if is_soon else self._pace.resync_s
         with suppress(TimeoutError):
             async with asyncio.timeout(limit_s):
                 await self._wake.wait()
@@ -335,7 +337,10 @@ class RouterConfig:
             ),
             counters,
         )
-        self._complain(tuple(o.reason for _, o in outcomes if isinstance(o, Refused)), desired)
+        waiting = [o.reason for a, o in outcomes if isinstance(a, Join) and isinstance(o, Pending)]
+        self._memo.has_waiting = bool(waiting)
+        refused = [o.reason for _, o in outcomes if isinstance(o, Refused)]
+        self._complain(tuple(dict.fromkeys((*refused, *waiting))), desired)
         if changed:
             self._peers.recorder.record(
                 Change(

@@ -43,7 +43,7 @@ defaults
     timeout client 10s
     timeout server 10s
 frontend health
-    http-request return status 200
+    http-request return status 200 hdr x-sluice-replica %[req.hdr(x-sluice-server)]
 """
 
 

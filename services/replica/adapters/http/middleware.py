@@ -10,10 +10,11 @@ Source: ASGI 3.0, HTTP connection scope (https://asgi.readthedocs.io/en/latest/s
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from opentelemetry.trace import Tracer
 
+from libs.contracts.health import FRONT_END_HEADER, RUST
 from services.replica.adapters.http import refusals
 from services.replica.adapters.http.body_model import (
     Unclear,
@@ -33,6 +34,16 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
+
+class Answering(Protocol):
+    """A front end that can be asked whether it answers."""
+
+    async def answers(self) -> bool:
+        """Tell whether it answers health checks now."""
+        ...
+
+
+_FRONT_END_HEADER: Final = FRONT_END_HEADER.encode()
 MODEL_HEADER: Final = b"x-sluice-model"
 LENGTH_HEADER: Final = b"content-length"
 BODY_BYTES_MAX: Final = 64 * 2**20
@@ -41,9 +52,12 @@ BODY_BYTES_MAX: Final = 64 * 2**20
 class ReplicaMiddleware:
     """An ASGI application around vLLM's."""
 
-    def __init__(self, app: App, *, door: HttpDoor, tracer: Tracer) -> None:
-        """Wrap `app`."""
+    def __init__(
+        self, app: App, *, door: HttpDoor, tracer: Tracer, rust: Answering | None = None
+    ) -> None:
+        """Wrap `app`; `rust` is the other front end, which does not know its name."""
         self._app = app
+        self._rust = rust
         self._door = door
         self._tracer = tracer
 
@@ -61,6 +75,8 @@ class ReplicaMiddleware:
                 await _answer(send, refusals.closed_path(scope["path"]))
             case PathKind.HEALTH if self._door.is_leaving:
                 await _answer(send, refusals.draining())
+            case PathKind.HEALTH if not await self._answers_for_rust(scope):
+                await _answer(send, refusals.rust_does_not_answer())
             case PathKind.HEALTH | PathKind.INFO:
                 await self._app(scope, receive, send)
             case PathKind.INFERENCE if not self._door.is_open:
@@ -69,6 +85,12 @@ class ReplicaMiddleware:
                 routed = _header(scope, MODEL_HEADER)
                 with self._door.entered(routed):
                     await self._infer(scope, receive, send, routed=routed)
+
+    async def _answers_for_rust(self, scope: Scope) -> bool:
+        """Vouch for the Rust program where a health check is about it, and there is one."""
+        if self._rust is None or _header(scope, _FRONT_END_HEADER) != RUST:
+            return True
+        return await self._rust.answers()
 
     async def _infer(
         self, scope: Scope, receive: Receive, send: Send, *, routed: str | None
