@@ -33,6 +33,7 @@ from libs.haproxy.front_ends import TABLE
 from libs.haproxy.hold import HOLD_FILE, HOLD_RULE, HOLD_SCRIPT, HoldLimits, hold_load
 from libs.haproxy.replies import REPLIES, REQUEST_TIMEOUT, http_errors
 from libs.haproxy.template import (
+    ADDRESSES,
     API,
     CARD,
     DEFAULTS,
@@ -79,6 +80,10 @@ TENANTS_MAP: Final = "tenants.map"
 ACCESS_KEY: Final = "access"
 ACCESS_OPEN: Final = "open"
 ACCESS_KEYS_ONLY: Final = "keys"
+ADDRESSES_TRACKED_MAX: Final = 65_536
+CONNECTIONS_SPARE: Final = 32
+"""Connections of metrics' readers and of a body reader that is being replaced."""
+
 TENANTS_TRACKED_MAX: Final = 4096
 """Tenants whose requests are counted at once, with room for those that left a minute ago."""
 
@@ -107,7 +112,17 @@ INFERENCE_PATHS: Final = (
 )
 """What reaches a replica; every other path is answered by the edge, most of them with 404."""
 
-TLS: Final = f" ssl crt {CERTIFICATE_FILE} ssl-min-ver TLSv1.2 alpn h2,http/1.1"
+CIPHERS: Final = ":".join(
+    f"ECDHE-{key}-{cipher}"
+    for cipher in ("AES128-GCM-SHA256", "AES256-GCM-SHA384", "CHACHA20-POLY1305")
+    for key in ("ECDSA", "RSA")
+)
+"""What TLS 1.2 may use: forward-secret and authenticated; TLS 1.3 has nothing else.
+
+Source: Mozilla, Server Side TLS 5.7, "intermediate", without finite-field Diffie-Hellman.
+"""
+
+TLS: Final = f" ssl crt {CERTIFICATE_FILE} ssl-min-ver TLSv1.2 ciphers {CIPHERS} alpn h2,http/1.1"
 
 BOUND_PERCENT: Final = 200
 """Less makes requests leave their prefix for a server that has none of it. Source: ADR 0009."""
@@ -157,7 +172,10 @@ class EdgeConfig:
     Attributes:
         encrypted: the API speaks TLS with `certificate.pem`: certificate, chain and key.
         stats_port: where Prometheus finds metrics, on loopback; None for nowhere.
-        connections_max: open connections; needs twice as many file descriptors.
+        connections_max: open connections of clients; HAProxy needs twice as many file descriptors,
+            and some for its own connections (`connections_all_max`).
+        connections_per_address_max: of those, how many one address may have (IPv6: one /64) until
+            a request from there was let in, within the last hour; more are closed. 0 is no limit.
         queue_timeout_s: the longest wait for a free server, then 503 with Retry-After.
         holds: how requests wait for a pool that has no server; None refuses them at once.
         response_timeout_s: the longest wait for a first byte, and between two of them.
@@ -182,6 +200,7 @@ class EdgeConfig:
     stats_port: int | None
     threads: int = 1
     connections_max: int = 4000
+    connections_per_address_max: int = 500
     queue_timeout_s: int = 10
     holds: HoldLimits | None = None
     response_timeout_s: int = 600
@@ -198,6 +217,13 @@ class EdgeConfig:
     proves_identity: bool = True
 
     @property
+    def connections_all_max(self) -> int:
+        """How many connections there may be, with those of the body reader and of metrics."""
+        return self.connections_max + connections_inside(
+            self.large_bodies_max, self.huge_bodies_max
+        )
+
+    @property
     def large_socket(self) -> Path:
         """Where the body reader takes requests."""
         return self.admin_socket.with_name("large.sock")
@@ -206,6 +232,11 @@ class EdgeConfig:
     def read_socket(self) -> Path:
         """Where the body reader brings them back."""
         return self.admin_socket.with_name("read.sock")
+
+
+def connections_inside(large_bodies_max: int, huge_bodies_max: int) -> int:
+    """Return how many connections are no client's: the body reader's, and some for metrics."""
+    return large_bodies_max + huge_bodies_max + CONNECTIONS_SPARE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -249,6 +280,7 @@ def _render_base(config: EdgeConfig, *, description: str) -> str:
         *(logical_lines(_pool_defaults(kind)) for kind in (MAIN_POOL, TWIN_POOL)),
         logical_lines(_with_blocks(API)),
         logical_lines(TENANTS),
+        logical_lines(ADDRESSES) if config.connections_per_address_max else [],
         logical_lines(STATS) if config.stats_port is not None else [],
     )
     text = "\n".join("\n".join(lines) + "\n" for lines in sections if lines)
@@ -354,7 +386,8 @@ def _balance(pool: PoolConfig) -> tuple[str, ...]:
 
 def _values(config: EdgeConfig) -> dict[str, str]:
     numbers = (
-        "host port stats_port threads connections_max queue_timeout_s response_timeout_s"
+        "host port stats_port threads connections_max connections_all_max"
+        " queue_timeout_s response_timeout_s"
         " hard_stop_after_s body_bytes_max prefix_bytes admin_socket span_socket"
         " request_timeout_s client_timeout_s large_bodies_max huge_bodies_max"
         " large_socket read_socket"
@@ -384,12 +417,27 @@ def _values(config: EdgeConfig) -> dict[str, str]:
         "listing_map": LISTING_MAP,
         "listing_key": LISTING_KEY,
         "tenants_map": TENANTS_MAP,
+        **_address_rules(config),
+        "addresses_tracked_max": str(ADDRESSES_TRACKED_MAX),
         "tenants_tracked_max": str(TENANTS_TRACKED_MAX),
         "access_key": ACCESS_KEY,
         "is_open": _is_open(config),
         "grant": GRANT,
         "card": CARD,
         "log_format": ",".join(LOG_FORMAT),
+    }
+
+
+def _address_rules(config: EdgeConfig) -> dict[str, str]:
+    """Return the rules about a client's address; without a limit nothing is counted."""
+    limit = config.connections_per_address_max
+    if not limit:
+        return dict.fromkeys(("address_limit", "address_known"), "# No address has a limit.")
+    return {
+        "address_limit": "tcp-request connection track-sc0 src,ipmask(32,64) table addresses\n"
+        f"    tcp-request connection reject if {{ sc0_conn_cur gt {limit} }}"
+        " { sc0_get_gpt0 eq 0 }",
+        "address_known": "http-request sc-set-gpt0(0) 1 if { sc0_get_gpt0 eq 0 }",
     }
 
 

@@ -12,7 +12,8 @@ GLOBAL: Final = """
 global
     # `show info` says with it from which configuration a running HAProxy was started.
     description "<description>"
-    maxconn <connections_max>
+    # More than the API may have: the body reader's connections and a metrics server's always fit.
+    maxconn <connections_all_max>
     nbthread <threads>
     stats socket "<admin_socket>" mode 600 level admin expose-fd listeners
     stats timeout 30s
@@ -64,6 +65,8 @@ defaults <pool_name> from sluice
 API: Final = r"""
 frontend api from sluice
     bind <host>:<port><tls>
+    maxconn <connections_max>
+    <address_limit>
     log global
     log-format '<log_format>'
     http-request set-log-level silent
@@ -78,6 +81,9 @@ frontend api from sluice
     http-after-response set-header x-request-id %[var(txn.request_id)] if identified
     http-after-response set-header x-request-id %[date(0,us),hex]-%[rand,hex]
         unless identified
+    # A connection is worth keeping once a request on it was let in.
+    acl admitted var(txn.admitted) -m found
+    http-after-response set-header connection close unless admitted
 
     # `/models/<name>/v1/...`: the model's name leads, a replica sees the rest.
     acl inference path <inference_paths>
@@ -98,6 +104,8 @@ frontend api from sluice
     http-request del-header x-api-key
     <reply:access_unknown> unless { var(txn.access) -m found }
     <reply:invalid_key> unless <is_open> or { var(txn.grant) -m found }
+    http-request set-var(txn.admitted) bool(true)
+    <address_known>
     http-request set-var(txn.tenant) var(txn.grant),field(1,:)
     http-request set-header x-sluice-tenant %[var(txn.tenant)] if { var(txn.tenant) -m found }
 
@@ -291,6 +299,12 @@ backend tenants from sluice
     # What every tenant does at once and did within a minute, as HAProxy's threads count it.
     stick-table type string len 64 size <tenants_tracked_max> expire 2m
         store gpc0_rate(60s),conn_cur
+"""
+
+ADDRESSES: Final = """
+backend addresses from sluice
+    # What comes from where: connections now, and whether a request was let in within the hour.
+    stick-table type ipv6 size <addresses_tracked_max> expire 1h store conn_cur,gpt0
 """
 
 STATS: Final = """

@@ -23,7 +23,7 @@ from libs.errors import UsageError
 from libs.haproxy.binary import find_haproxy
 from libs.haproxy.body_reader import READER_FILE, render_reader
 from libs.haproxy.client import HaproxyClient
-from libs.haproxy.config import EdgeConfig
+from libs.haproxy.config import EdgeConfig, connections_inside
 from libs.haproxy.hold import HoldLimits
 from libs.telemetry.logging import get_logger
 from services.router_config.adapters.haproxy.certificate import (
@@ -267,7 +267,12 @@ def edge_config(settings: RouterConfigSettings) -> EdgeConfig:
         encrypted=settings.tls_certificate_file is not None,
         stats_port=settings.stats_port or None,
         threads=settings.threads,
-        connections_max=connections_within(settings.connections_max, files_max=_files_max()),
+        connections_max=connections_within(
+            settings.connections_max,
+            files_max=_files_max(),
+            inside=connections_inside(settings.large_bodies_max, settings.huge_bodies_max),
+        ),
+        connections_per_address_max=settings.connections_per_address_max,
         queue_timeout_s=settings.queue_timeout_s,
         holds=_hold_limits(settings),
         response_timeout_s=settings.response_timeout_s,
@@ -314,9 +319,12 @@ def become_body_reader(settings: RouterConfigSettings) -> Never:
     os.execv(binary, [str(binary), *arguments])  # noqa: S606 - a list of ours, and no shell
 
 
-def connections_within(wanted: int, *, files_max: int) -> int:
-    """Return as many connections as open files allow: each needs one on either side."""
-    return max(16, min(wanted, (files_max - _SPARE_FILES) // 2))
+def connections_within(wanted: int, *, files_max: int, inside: int) -> int:
+    """Return as many connections as open files allow: each needs one on either side.
+
+    `inside` are those that are no client's and come on top.
+    """
+    return max(16, min(wanted, (files_max - _SPARE_FILES) // 2 - inside))
 
 
 def _files_max() -> int:
