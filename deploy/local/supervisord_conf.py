@@ -16,7 +16,8 @@ class Program:
     """One process that supervisord starts and restarts.
 
     Attributes:
-        stop_wait_s: how long it may take to end after SIGTERM before it is killed.
+        stop_wait_s: how long it may take to end after its stop signal before it is killed.
+        stop_signal: what asks it to end for good, without the `SIG`.
         stop_group: whether its process group gets the signals too; never for a process whose
             children must outlive it.
     """
@@ -27,6 +28,7 @@ class Program:
     directory: Path
     log_file: Path
     stop_wait_s: int = 10
+    stop_signal: str = "TERM"
     stop_group: bool = False
 
 
@@ -76,11 +78,13 @@ def _program(program: Program) -> str:
                 ",".join(f"{k}={_quote(v)}" for k, v in sorted(program.environment.items()))
             ),
             "autostart": "false",
-            # Exit code 2 means bad configuration: starting again cannot help.
+            # Exit code 2 means bad configuration: starting again cannot help. Any other end that
+            # supervisord did not ask for, by a stranger's SIGTERM too, is one to start again after.
             "autorestart": "unexpected",
-            "exitcodes": "0,2",
+            "exitcodes": "2",
             "startsecs": "1",
             "startretries": "1000",
+            "stopsignal": program.stop_signal,
             "stopwaitsecs": str(program.stop_wait_s),
             "stopasgroup": group,
             "killasgroup": group,

@@ -41,6 +41,10 @@ class PeerUnreachableError(TransientError):
     """A peer process could not be reached within its time limit."""
 
 
+class PeerGoneError(PeerUnreachableError):
+    """Nobody listens at a peer's address: the peer is not there, rather than slow."""
+
+
 class UnknownSchemaError(TerminalError):
     """A message carries a schema that this version does not know."""
 

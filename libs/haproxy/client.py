@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from libs.errors import PeerUnreachableError
+from libs.errors import PeerGoneError, PeerUnreachableError
 from libs.haproxy.codec import (
     Ok,
     Rejected,
@@ -44,7 +44,11 @@ PAYLOAD_BYTES_MAX: Final = 32 * 1024
 
 
 class HaproxyClient:
-    """Talks to the admin socket of one HAProxy."""
+    """Talks to the admin socket of one HAProxy.
+
+    Where a call raises `PeerUnreachableError`, it is a `PeerGoneError` if nothing is there;
+    every other one may come from a HAProxy that is merely slow, and serves.
+    """
 
     def __init__(self, socket_path: Path, *, timeout_s: float) -> None:
         self._path = socket_path
@@ -146,6 +150,8 @@ class HaproxyClient:
         try:
             async with asyncio.timeout(self._timeout_s):
                 return await self._send(line)
+        except (FileNotFoundError, ConnectionRefusedError) as exc:
+            raise PeerGoneError(peer="haproxy", cause=repr(exc)) from exc
         except (OSError, TimeoutError) as exc:
             raise PeerUnreachableError(peer="haproxy", cause=repr(exc)) from exc
 

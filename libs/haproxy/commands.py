@@ -40,6 +40,7 @@ class ServerSpec:
         weight: 1 to 256.
         maxconn: requests that are sent at once; the others wait in HAProxy.
         check_interval_s: seconds between two health checks of a server that is up.
+        check_at: where health checks go, as `address`; None means `address` itself.
     """
 
     name: str
@@ -48,20 +49,31 @@ class ServerSpec:
     weight: int
     maxconn: int
     check_interval_s: int = CHECK_INTERVAL_S
+    check_at: str | None = None
 
     def __post_init__(self) -> None:
         """Refuse weights that HAProxy would refuse or that would mean no traffic."""
         if not WEIGHT_MIN <= self.weight <= WEIGHT_MAX:
             raise ValueError(f"weight {self.weight} of {self.name} is not within 1 to 256")
-        if any(c.isspace() or c == ";" for c in self.name + self.address):
+        if any(c.isspace() or c == ";" for c in f"{self.name}{self.address}{self.check_at}"):
             raise ValueError(f"server {self.name!r} at {self.address!r} must be plain tokens")
 
     def keywords(self) -> str:
         """Render everything after `server <name>`."""
         return (
             f"{self.address} id {self.number} weight {self.weight} "
-            f"maxconn {self.maxconn} check inter {self.check_interval_s}s {SERVER_OPTIONS}"
+            f"maxconn {self.maxconn} check{self._check_address()}"
+            f" inter {self.check_interval_s}s {SERVER_OPTIONS}"
         )
+
+    def _check_address(self) -> str:
+        """Render where checks go; a port is a keyword of its own."""
+        if self.check_at is None or self.check_at == self.address:
+            return ""
+        if self.check_at.startswith("unix@"):
+            return f" addr {self.check_at}"
+        host, _, port = self.check_at.rpartition(":")
+        return f" addr {host} port {port}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

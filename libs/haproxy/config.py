@@ -13,6 +13,7 @@ in whole seconds, 0 while it is being tried, and one line.
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -21,12 +22,20 @@ from pathlib import Path
 from typing import Final
 
 from libs.contracts.exposure import Listener
+from libs.contracts.health import (
+    FRONT_END_HEADER,
+    HEALTH_PATH,
+    REPLICA_HEADER,
+    RUST,
+    SERVER_HEADER,
+)
 from libs.haproxy.body_reader import READER_BUSY
 from libs.haproxy.commands import ServerSpec
 from libs.haproxy.front_ends import TABLE
 from libs.haproxy.hold import HOLD_FILE, HOLD_RULE, HOLD_SCRIPT, HoldLimits, hold_load
 from libs.haproxy.replies import REPLIES, REQUEST_TIMEOUT, http_errors
 from libs.haproxy.template import (
+    ADDRESSES,
     API,
     CARD,
     DEFAULTS,
@@ -75,6 +84,10 @@ FAILING_MAP: Final = "failing.map"
 ACCESS_KEY: Final = "access"
 ACCESS_OPEN: Final = "open"
 ACCESS_KEYS_ONLY: Final = "keys"
+ADDRESSES_TRACKED_MAX: Final = 65_536
+CONNECTIONS_SPARE: Final = 32
+"""Connections of metrics' readers and of a body reader that is being replaced."""
+
 TENANTS_TRACKED_MAX: Final = 4096
 """Tenants whose requests are counted at once, with room for those that left a minute ago."""
 
@@ -109,13 +122,31 @@ INFERENCE_PATHS: Final = (
 )
 """What reaches a replica; every other path is answered by the edge, most of them with 404."""
 
-TLS: Final = f" ssl crt {CERTIFICATE_FILE} ssl-min-ver TLSv1.2 alpn h2,http/1.1"
+CIPHERS: Final = ":".join(
+    f"ECDHE-{key}-{cipher}"
+    for cipher in ("AES128-GCM-SHA256", "AES256-GCM-SHA384", "CHACHA20-POLY1305")
+    for key in ("ECDSA", "RSA")
+)
+"""What TLS 1.2 may use: forward-secret and authenticated; TLS 1.3 has nothing else.
+
+Source: Mozilla, Server Side TLS 5.7, "intermediate", without finite-field Diffie-Hellman.
+"""
+
+TLS: Final = f" ssl crt {CERTIFICATE_FILE} ssl-min-ver TLSv1.2 ciphers {CIPHERS} alpn h2,http/1.1"
 
 BOUND_PERCENT: Final = 200
 """Less makes requests leave their prefix for a server that has none of it. Source: ADR 0009."""
 
+DIGEST_DIGITS: Final = 16
+
+_IDENTITY_CHECK: Final = f"http-check expect hdr name {REPLICA_HEADER} value-lf %[srv_name]"
+
 _PLACEHOLDER: Final = re.compile(r"<([a-z_:]+)>")
 
+
+MAIN_POOL: Final = "pool"
+TWIN_POOL: Final = "twin"
+"""The sections of defaults for main pools and for their twins."""
 
 TWIN_SUFFIX: Final = "-py"
 """What a twin pool's name has behind its main pool's."""
@@ -151,7 +182,10 @@ class EdgeConfig:
     Attributes:
         encrypted: the API speaks TLS with `certificate.pem`: certificate, chain and key.
         stats_port: where Prometheus finds metrics, on loopback; None for nowhere.
-        connections_max: open connections; needs twice as many file descriptors.
+        connections_max: open connections of clients; HAProxy needs twice as many file descriptors,
+            and some for its own connections (`connections_all_max`).
+        connections_per_address_max: of those, how many one address may have (IPv6: one /64) until
+            a request from there was let in, within the last hour; more are closed. 0 is no limit.
         queue_timeout_s: the longest wait for a free server, then 503 with Retry-After.
         holds: how requests wait for a pool that has no server; None refuses them at once.
         response_timeout_s: the longest wait for a first byte, and between two of them.
@@ -165,6 +199,8 @@ class EdgeConfig:
         prefix_bytes: how much of a body decides about the server in a prefix pool.
         trace_ratio: share of requests that are traced, 0 to 1.
         prefix_cache_by_tenant: no tenant's prompts are in the prefix cache of another.
+        proves_identity: a server must say that it is the one that is meant; False for servers
+            that are no replicas.
     """
 
     admin_socket: Path
@@ -175,6 +211,7 @@ class EdgeConfig:
     stats_port: int | None
     threads: int = 1
     connections_max: int = 4000
+    connections_per_address_max: int = 500
     queue_timeout_s: int = 10
     holds: HoldLimits | None = None
     response_timeout_s: int = 600
@@ -189,6 +226,14 @@ class EdgeConfig:
     prefix_bytes: int = 1024
     trace_ratio: float = 1.0
     prefix_cache_by_tenant: bool = True
+    proves_identity: bool = True
+
+    @property
+    def connections_all_max(self) -> int:
+        """How many connections there may be, with those of the body reader and of metrics."""
+        return self.connections_max + connections_inside(
+            self.large_bodies_max, self.huge_bodies_max
+        )
 
     @property
     def large_socket(self) -> Path:
@@ -199,6 +244,11 @@ class EdgeConfig:
     def read_socket(self) -> Path:
         """Where the body reader brings them back."""
         return self.admin_socket.with_name("read.sock")
+
+
+def connections_inside(large_bodies_max: int, huge_bodies_max: int) -> int:
+    """Return how many connections are no client's: the body reader's, and some for metrics."""
+    return large_bodies_max + huge_bodies_max + CONNECTIONS_SPARE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -222,16 +272,27 @@ class PoolConfig:
 
 def render_base(config: EdgeConfig) -> str:
     """Render everything but the pools."""
-    values = _values(config)
+    return _render_base(config, description=config_digest(config))
+
+
+def config_digest(config: EdgeConfig) -> str:
+    """Return what tells one configuration with its scripts from another; a HAProxy shows it."""
+    texts = (_render_base(config, description=""), *render_scripts(config).values())
+    return hashlib.sha256("\0".join(texts).encode()).hexdigest()[:DIGEST_DIGITS]
+
+
+def _render_base(config: EdgeConfig, *, description: str) -> str:
+    values = {**_values(config), "description": description}
     errors = (
         f"    http-error {e.render()}" for e in http_errors(retry_after_s=config.retry_after_s)
     )
     sections = (
         logical_lines(GLOBAL),
         [*logical_lines(DEFAULTS), *errors],
-        logical_lines(POOL_DEFAULTS),
+        *(logical_lines(_pool_defaults(kind)) for kind in (MAIN_POOL, TWIN_POOL)),
         logical_lines(_with_blocks(API)),
         logical_lines(TENANTS),
+        logical_lines(ADDRESSES) if config.connections_per_address_max else [],
         logical_lines(STATS) if config.stats_port is not None else [],
     )
     text = "\n".join("\n".join(lines) + "\n" for lines in sections if lines)
@@ -251,6 +312,11 @@ def render_routing(config: EdgeConfig) -> str:
     )
     text = _with_blocks("\n".join(lines) + "\n")
     return _fill("\n".join(logical_lines(text)) + "\n", _values(config))
+
+
+def _pool_defaults(kind: str) -> str:
+    check = f" hdr {FRONT_END_HEADER} {RUST}" if kind == MAIN_POOL else ""
+    return POOL_DEFAULTS.replace("<pool_name>", kind).replace("<front_end_check>", check)
 
 
 def _with_blocks(text: str) -> str:
@@ -316,7 +382,7 @@ def render_map(entries: tuple[tuple[str, str], ...]) -> str:
 
 def _backend(name: str, pool: PoolConfig, servers: tuple[ServerSpec, ...]) -> str:
     lines = (
-        f"backend {name} from pool",
+        f"backend {name} from {MAIN_POOL if name == pool.name else TWIN_POOL}",
         *_balance(pool),
         *(f"server {server.name} {server.keywords()}" for server in servers),
     )
@@ -335,9 +401,19 @@ def _balance(pool: PoolConfig) -> tuple[str, ...]:
             return (key, "hash-type consistent", f"hash-balance-factor {pool.bound_percent}")
 
 
+_MAPS: Final = {
+    "models_map": MODELS_MAP,
+    "listing_map": LISTING_MAP,
+    "listing_key": LISTING_KEY,
+    "failing_map": FAILING_MAP,
+    "tenants_map": TENANTS_MAP,
+}
+
+
 def _values(config: EdgeConfig) -> dict[str, str]:
     numbers = (
-        "host port stats_port threads connections_max queue_timeout_s response_timeout_s"
+        "host port stats_port threads connections_max connections_all_max"
+        " queue_timeout_s response_timeout_s"
         " hard_stop_after_s body_bytes_max prefix_bytes admin_socket span_socket"
         " request_timeout_s client_timeout_s large_bodies_max huge_bodies_max"
         " large_socket read_socket"
@@ -347,6 +423,9 @@ def _values(config: EdgeConfig) -> dict[str, str]:
         **{name: str(getattr(config, name)) for name in numbers.split()},
         "error:reader_busy": f"http-error {READER_BUSY.render()}",
         "answer:request_timeout": f"http-response return {REQUEST_TIMEOUT.render()}",
+        "health_path": HEALTH_PATH,
+        "server_header": SERVER_HEADER,
+        "identity_check": _IDENTITY_CHECK if config.proves_identity else "# Anybody may answer.",
         "header_bytes_max": str(HEADER_BYTES_MAX),
         "untraced": UNTRACED,
         "request_id": quoted(REQUEST_ID),
@@ -363,19 +442,30 @@ def _values(config: EdgeConfig) -> dict[str, str]:
         "inference_paths": " ".join(INFERENCE_PATHS),
         "rust_paths": " ".join(TABLE.rust_paths),
         "needs_python": quoted(TABLE.python_pattern),
-        "models_map": MODELS_MAP,
-        "listing_map": LISTING_MAP,
-        "listing_key": LISTING_KEY,
-        "failing_map": FAILING_MAP,
+        **_MAPS,
         "retry_after_being_tried_s": str(RETRY_AFTER_BEING_TRIED_S),
         "retry_after_max_s": str(RETRY_AFTER_MAX_S),
-        "tenants_map": TENANTS_MAP,
+        **_address_rules(config),
+        "addresses_tracked_max": str(ADDRESSES_TRACKED_MAX),
         "tenants_tracked_max": str(TENANTS_TRACKED_MAX),
         "access_key": ACCESS_KEY,
         "is_open": _is_open(config),
         "grant": GRANT,
         "card": CARD,
         "log_format": ",".join(LOG_FORMAT),
+    }
+
+
+def _address_rules(config: EdgeConfig) -> dict[str, str]:
+    """Return the rules about a client's address; without a limit nothing is counted."""
+    limit = config.connections_per_address_max
+    if not limit:
+        return dict.fromkeys(("address_limit", "address_known"), "# No address has a limit.")
+    return {
+        "address_limit": "tcp-request connection track-sc0 src,ipmask(32,64) table addresses\n"
+        f"    tcp-request connection reject if {{ sc0_conn_cur gt {limit} }}"
+        " { sc0_get_gpt0 eq 0 }",
+        "address_known": "http-request sc-set-gpt0(0) 1 if { sc0_get_gpt0 eq 0 }",
     }
 
 

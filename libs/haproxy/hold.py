@@ -55,11 +55,12 @@ local limits = table.pack(...)
 local TIMEOUT_MS = tonumber(limits[1]) * 1000
 local POOL_MAX, ALL_MAX, LARGE_MAX = tonumber(limits[2]), tonumber(limits[3]), tonumber(limits[4])
 local failing = Map.new(limits[5], Map._str)
-local LOOK_MS, COUNT_MS, SILENT_MS, STOPPING_MS = 25, 50, 500, 500
+local LOOK_MS, COUNT_MS, SILENT_MS, STOPPING_MS, TELL_MS = 25, 50, 500, 500, 1000
 
 local alive = {}   -- by pool: its holds by number, each with when it was last heard of, in ms
 local held = {}    -- by pool: how many requests are held
 local held_in_all, held_large, last_number, counted_at = 0, 0, 0, 0
+local begun_at, ended_at = {}, {} -- by pool: when its last line was written, in ms
 local stopping = false
 
 local function now_ms()
@@ -83,6 +84,13 @@ local function count(now)
         held[pool] = found
         held_in_all = held_in_all + found
     end
+end
+
+-- A client that begins and ends holds in a loop writes two lines a second; the rest is read anyway.
+local function tell(told_at, pool, now)
+    if now - (told_at[pool] or 0) < TELL_MS then return end
+    told_at[pool] = now
+    core.Info("held " .. pool)
 end
 
 local function admit(pool, now, large)
@@ -111,7 +119,7 @@ core.register_action("hold", { "http-req" }, function(txn)
     local began = now_ms()
     local number = admit(pool, began, large)
     if number == nil then return end
-    if held[pool] == 1 then core.Info("held " .. pool) end
+    if held[pool] == 1 then tell(begun_at, pool, began) end
     local hold, now, why = alive[pool][number], nil, nil
     repeat
         core.msleep(LOOK_MS)
@@ -123,7 +131,7 @@ core.register_action("hold", { "http-req" }, function(txn)
     until why or stopping or now - began >= TIMEOUT_MS or tonumber(txn.c:nbsrv(backend)) > 0
     if why then txn:set_var("txn.failing", why) end
     release(pool, number)
-    if held[pool] == 0 then core.Info("held " .. pool) end
+    if held[pool] == 0 then tell(ended_at, pool, now) end
 end, 0)
 
 core.register_cli({ "show", "holds" }, "show holds: requests held, by pool", function(applet)

@@ -1,7 +1,9 @@
 """Pure renderer of error answers in OpenAI's shape, in HAProxy's configuration language.
 
 What HAProxy finds malformed before it has a request (a broken request line, headers that never
-end) it answers in its own words: its HTTP/1 parser does not look at the configured errors.
+end) it answers in its own words: its HTTP/1 parser does not look at the configured errors, of which
+`http_errors` has every one that HAProxy 2.8 knows. Source: HAProxy 2.8, src/mux_h1.c,
+`h1_send_error`, which writes `http_err_msgs` as they were compiled.
 """
 
 from __future__ import annotations
@@ -132,10 +134,20 @@ def http_errors(*, retry_after_s: int) -> tuple[ErrorReply, ...]:
     """Return an answer for every error that HAProxy itself may have to report."""
     return (
         ErrorReply(status=400, code="bad_request", message="The request is malformed."),
+        ErrorReply(status=401, code="unauthorized", message="The request needs a key."),
         ErrorReply(status=403, code="forbidden", message="The request is not allowed."),
+        ErrorReply(status=404, code="not_found", message="Unknown path."),
+        ErrorReply(status=405, code="method_not_allowed", message="Use another method."),
+        ErrorReply(status=407, code="unauthorized", message="The request needs a key."),
         REQUEST_TIMEOUT,
+        ErrorReply(status=410, code="gone", message="There is nothing any more."),
         ErrorReply(status=413, code="request_too_large", message="The request is too large."),
+        ErrorReply(status=421, code="bad_request", message="The request is for another server."),
+        ErrorReply(status=422, code="bad_request", message="The request is malformed."),
+        ErrorReply(status=425, code="too_early", message="Send the request again."),
+        ErrorReply(status=429, code="rate_limit_exceeded", message="Too many requests."),
         ErrorReply(status=500, code="internal_error", message="The edge failed."),
+        ErrorReply(status=501, code="not_implemented", message="The edge cannot do this."),
         ErrorReply(
             status=502,
             code="bad_gateway",

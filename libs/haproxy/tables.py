@@ -35,12 +35,14 @@ class Info:
 
     Attributes:
         dropped_logs: log lines that nobody took in time, since HAProxy started.
+        description: what its configuration says of itself; empty where it says nothing.
     """
 
     version: str
     pid: int
     uptime_s: int
     dropped_logs: int
+    description: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,6 +108,7 @@ def parse_info(text: str) -> Info:
             pid=int(lines["Pid"]),
             uptime_s=int(lines["Uptime_sec"]),
             dropped_logs=int(lines["DroppedLogs"]),
+            description=lines.get("description", ""),
         )
     except (KeyError, ValueError) as exc:
         raise UnreadableReplyError(missing=str(exc), text=text[:200]) from exc

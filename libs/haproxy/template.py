@@ -10,7 +10,10 @@ from typing import Final
 
 GLOBAL: Final = """
 global
-    maxconn <connections_max>
+    # `show info` says with it from which configuration a running HAProxy was started.
+    description "<description>"
+    # More than the API may have: the body reader's connections and a metrics server's always fit.
+    maxconn <connections_all_max>
     nbthread <threads>
     stats socket "<admin_socket>" mode 600 level admin expose-fd listeners
     stats timeout 30s
@@ -35,7 +38,6 @@ defaults sluice
     retry-on conn-failure empty-response
     retries 2
     http-reuse always
-    option httpchk GET /health
     timeout connect 2s
     # How long a client may leave unread what it asked for; waiting for an answer is not counted.
     timeout client <client_timeout_s>s
@@ -46,7 +48,14 @@ defaults sluice
 """
 
 POOL_DEFAULTS: Final = """
-defaults pool from sluice
+defaults <pool_name> from sluice
+    # The answer must come from the server's own replica: its port may be another process's by now.
+    option httpchk
+    http-check send meth GET uri <health_path> hdr <server_header> %[srv_name]<front_end_check>
+    http-check expect status 200
+    <identity_check>
+    # So long a check may take, however soon the next one is due.
+    timeout check 1s
     # A request that finds no usable server waits for one, unless none can be expected; the limits
     # are the script's.
     http-request set-var(txn.failing) var(txn.pool),map_str(<failing_map>) if { nbsrv eq 0 }
@@ -66,17 +75,25 @@ defaults pool from sluice
 API: Final = r"""
 frontend api from sluice
     bind <host>:<port><tls>
+    maxconn <connections_max>
+    <address_limit>
     log global
     log-format '<log_format>'
     http-request set-log-level silent
 
     # Every answer has the client's own id, if it is short and plain, or the edge's.
     acl identified var(txn.request_id) -m found
-    http-request set-var(txn.request_id) req.fhdr(x-request-id)
-        if { req.fhdr(x-request-id) -m reg <request_id> }
+    # What is matched and what is used is one variable: a header that comes twice has a second
+    # value, which no condition on the header would have to agree with.
+    http-request set-var(txn.client_id) req.fhdr(x-request-id)
+    http-request set-var(txn.request_id) var(txn.client_id)
+        if { var(txn.client_id) -m reg <request_id> }
     http-after-response set-header x-request-id %[var(txn.request_id)] if identified
     http-after-response set-header x-request-id %[date(0,us),hex]-%[rand,hex]
         unless identified
+    # A connection is worth keeping once a request on it was let in.
+    acl admitted var(txn.admitted) -m found
+    http-after-response set-header connection close unless admitted
 
     # `/models/<name>/v1/...`: the model's name leads, a replica sees the rest.
     acl inference path <inference_paths>
@@ -97,6 +114,8 @@ frontend api from sluice
     http-request del-header x-api-key
     <reply:access_unknown> unless { var(txn.access) -m found }
     <reply:invalid_key> unless <is_open> or { var(txn.grant) -m found }
+    http-request set-var(txn.admitted) bool(true)
+    <address_known>
     http-request set-var(txn.tenant) var(txn.grant),field(1,:)
     http-request set-header x-sluice-tenant %[var(txn.tenant)] if { var(txn.tenant) -m found }
 
@@ -111,14 +130,16 @@ frontend api from sluice
     # Trace context: a client's valid one goes on, else one begins; the span id is HAProxy's own.
     # Who is not traced costs little here, and the replica is told not to trace either.
     # An expression of a variable that is not set sets nothing: cheaper than a condition.
-    acl tp_shaped req.hdr(traceparent) -m reg ^00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$
-    acl tp_zero req.hdr(traceparent)
+    acl tp_shaped var(txn.parent) -m reg ^00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$
+    acl tp_zero var(txn.parent)
         -m sub 00000000000000000000000000000000- -0000000000000000-
     acl followed var(txn.trace_id) -m found
     acl traced var(txn.flags) -m end 1 3 5 7 9 b d f
-    http-request set-var(txn.trace_id) req.hdr(traceparent),field(2,-) if tp_shaped !tp_zero
-    http-request set-var(txn.parent_id) req.hdr(traceparent),field(3,-) if followed
-    http-request set-var(txn.flags) req.hdr(traceparent),field(4,-) if followed
+    http-request set-var(txn.parent) req.fhdr(traceparent)
+        if { req.fhdr_cnt(traceparent) eq 1 }
+    http-request set-var(txn.trace_id) var(txn.parent),field(2,-) if tp_shaped !tp_zero
+    http-request set-var(txn.parent_id) var(txn.parent),field(3,-) if followed
+    http-request set-var(txn.flags) var(txn.parent),field(4,-) if followed
     http-request set-var(txn.flags) str(01)
         if !followed { rand(1000000) lt <sampled_per_million> }
     http-request del-header tracestate unless followed
@@ -290,6 +311,12 @@ backend tenants from sluice
     # What every tenant does at once and did within a minute, as HAProxy's threads count it.
     stick-table type string len 64 size <tenants_tracked_max> expire 2m
         store gpc0_rate(60s),conn_cur
+"""
+
+ADDRESSES: Final = """
+backend addresses from sluice
+    # What comes from where: connections now, and whether a request was let in within the hour.
+    stick-table type ipv6 size <addresses_tracked_max> expire 1h store conn_cur,gpt0
 """
 
 STATS: Final = """

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -34,8 +35,9 @@ class FileSpanExporter(SpanExporter):
 
     def __init__(self, folder: Path, service: str, *, file_bytes_max: int = FILE_BYTES_MAX) -> None:
         """Make the folder and remove the service's oldest files beyond the bound."""
-        folder.mkdir(parents=True, exist_ok=True)
-        _remove_oldest(folder, service)
+        with suppress(OSError):  # said with the first span that cannot be written
+            folder.mkdir(parents=True, exist_ok=True)
+            _remove_oldest(folder, service)
         self.path = folder / f"{service}-{os.getpid()}.jsonl"
         self._file_bytes_max = file_bytes_max
         self._lock = threading.Lock()
@@ -64,6 +66,7 @@ class FileSpanExporter(SpanExporter):
     def _append(self, line: bytes) -> None:
         if self._size() + len(line) > self._file_bytes_max:
             self.path.replace(self.path.with_suffix(".1.jsonl"))
+        self.path.parent.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         try:
             _write_all(descriptor, line)

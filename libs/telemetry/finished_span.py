@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from json.encoder import encode_basestring_ascii as quoted
@@ -25,6 +26,8 @@ Attribute: TypeAlias = str | int | float | tuple[str, ...]
 
 _SAMPLED: Final = TraceFlags(TraceFlags.SAMPLED)
 _KINDS: Final = {SpanKind.INTERNAL: 1, SpanKind.SERVER: 2, SpanKind.CLIENT: 3}
+_TRACE_ID: Final = re.compile("[0-9a-f]{32}")
+_SPAN_ID: Final = re.compile("[0-9a-f]{16}")
 _HAS_IS_REMOTE: Final = 0x100
 _IS_REMOTE: Final = 0x200
 
@@ -56,6 +59,15 @@ class FinishedSpan:
     is_error: bool = False
 
 
+def is_valid(span: FinishedSpan) -> bool:
+    """Tell whether a span's ids are ids: one that has others must not spoil a whole batch."""
+    return (
+        _TRACE_ID.fullmatch(span.trace_id) is not None
+        and _SPAN_ID.fullmatch(span.span_id) is not None
+        and (not span.parent_span_id or _SPAN_ID.fullmatch(span.parent_span_id) is not None)
+    )
+
+
 class FinishedSpanLine:
     """Renders spans of one process as lines of OTLP-JSON; pure."""
 
@@ -69,7 +81,8 @@ class FinishedSpanLine:
 
     def render(self, spans: Sequence[FinishedSpan]) -> bytes:
         """Render one `ExportTraceServiceRequest` with its line end."""
-        return f"{self._head}{','.join(map(_span, spans))}{self._tail}\n".encode()
+        texts = [_span(span) for span in spans if is_valid(span)]
+        return f"{self._head}{','.join(texts)}{self._tail}\n".encode()
 
 
 def as_readable(span: FinishedSpan, resource: Resource, scope: str) -> ReadableSpan:

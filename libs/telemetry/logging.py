@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import sys
 from collections.abc import MutableMapping
+from contextlib import suppress
+from typing import TextIO, cast
 
 import structlog
 from opentelemetry import trace
@@ -17,16 +20,33 @@ def configure_logging(service: str, *, level: str = "info") -> None:
     """Write every log line of this process as JSON to standard output.
 
     Lines of libraries that use `logging` come out the same way, from `warning` upwards.
+    A line that cannot be written, to a file on a full disk for one, is lost and ends nothing.
     """
     chosen = logging.getLevelNamesMapping()[level.upper()]
     structlog.contextvars.bind_contextvars(service=service)
     structlog.configure(
         processors=[*_SHARED, structlog.processors.format_exc_info, _RENDERER],
         wrapper_class=structlog.make_filtering_bound_logger(chosen),
-        logger_factory=structlog.PrintLoggerFactory(file=sys.stdout),
+        logger_factory=structlog.PrintLoggerFactory(file=cast("TextIO", _Patient(sys.stdout))),
         cache_logger_on_first_use=False,
     )
     _configure_library_logging()
+
+
+class _Patient(io.TextIOBase):
+    """A stream whose failures are nobody's."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        with suppress(OSError):
+            self._stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with suppress(OSError):
+            self._stream.flush()
 
 
 def get_logger(name: str) -> FilteringBoundLogger:

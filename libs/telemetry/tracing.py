@@ -24,7 +24,7 @@ from opentelemetry.sdk.trace.sampling import ParentBased, TraceIdRatioBased
 from libs.engine.version import SLUICE_VERSION
 from libs.errors import UsageError
 from libs.telemetry.file_exporter import FileSpanExporter
-from libs.telemetry.finished_span import FinishedSpan, FinishedSpanLine, as_readable
+from libs.telemetry.finished_span import FinishedSpan, FinishedSpanLine, as_readable, is_valid
 
 FLUSH_MS: Final = 500.0
 """A span is written at most this long after its end, and a little more."""
@@ -200,7 +200,8 @@ def _queue(
     processor: BatchSpanProcessor, resource: Resource, scope: str, spans: Sequence[FinishedSpan]
 ) -> None:
     for span in spans:
-        processor.on_end(as_readable(span, resource, scope))
+        if is_valid(span):
+            processor.on_end(as_readable(span, resource, scope))
 
 
 def _batching(exporter: SpanExporter) -> BatchSpanProcessor:

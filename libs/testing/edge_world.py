@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import resource
 import signal
 import sys
 import time
@@ -50,10 +51,16 @@ _PREFIX: Final = "SLUICE_ROUTER_CONFIG_"
 
 @dataclass(slots=True, kw_only=True)
 class RouterConfigProcess:
-    """router-config as its supervisor runs it; what it prints is in `router-config.log`."""
+    """router-config as its supervisor runs it; what it prints is in `router-config.log`.
+
+    Attributes:
+        disk_is_full: no file that it or its HAProxy writes can grow. The kernel refuses each write,
+            as it does on a full disk, by a limit of the process: RLIMIT_FSIZE, setrlimit(2).
+    """
 
     folder: Path
     settings: dict[str, str]
+    disk_is_full: bool = False
     _running: asyncio.subprocess.Process | None = None
 
     async def start(self, **settings: object) -> None:
@@ -68,6 +75,7 @@ class RouterConfigProcess:
                 env={**os.environ, **named},
                 stdout=log,
                 stderr=log,
+                preexec_fn=_fill_disk if self.disk_is_full else None,
                 process_group=0,  # a terminal's Ctrl-C is for the one who started it
             )
 
@@ -78,6 +86,17 @@ class RouterConfigProcess:
     async def stop(self) -> int:
         """End it politely and return its exit code."""
         return await self._end(signal.SIGTERM)
+
+    async def interrupt(self) -> int:
+        """End it with its HAProxy, as its supervisor does, and return its exit code."""
+        return await self._end(signal.SIGINT)
+
+    def free_disk(self) -> None:
+        """Let files grow again."""
+        assert self._running is not None, "router-config is not running"
+        self.disk_is_full = False
+        everything = (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
+        resource.prlimit(self._running.pid, resource.RLIMIT_FSIZE, everything)
 
     async def ended(self) -> int:
         """Wait until it ends by itself and return its exit code."""
@@ -127,11 +146,13 @@ class EdgeWorld:
         """Run both front ends of a replica on unix sockets; it has no lease yet."""
         rust = fake_replica(f"{name}-rust", script, path=self.folder / f"{name}.r.sock")
         python = fake_replica(f"{name}-python", script, path=self.folder / f"{name}.p.sock")
-        return FrontEndPair(
+        pair = FrontEndPair(
             name=name,
             rust=await self._stack.enter_async_context(rust),
             python=await self._stack.enter_async_context(python),
         )
+        pair.python.rust = pair.rust
+        return pair
 
     async def join_pair(
         self,
@@ -240,6 +261,10 @@ class EdgeWorld:
         await made.until_up()
         return made
 
+    def kill_haproxy(self) -> None:
+        """End HAProxy as `kill -9` does."""
+        os.kill(haproxy_pid(self.folder), signal.SIGKILL)
+
     async def until_servers(self, count: int) -> RoutingStatus:
         """Wait until the edge says that it has this many ready servers."""
 
@@ -303,6 +328,10 @@ async def _edge(
         http=http,
         _stack=stack,
     )
+
+
+def _fill_disk() -> None:
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, resource.RLIM_INFINITY))
 
 
 def haproxy_pid(folder: Path) -> int:

@@ -14,6 +14,7 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from libs.contracts.health import FRONT_END_HEADER, RUST, SERVER_HEADER
 from libs.contracts.lease import Address, Endpoint, UnixEndpoint
 
 _INFERENCE = (
@@ -74,6 +75,9 @@ class FakeReplica:
 
     Attributes:
         healthy: what /health says.
+        says_health: /health waits for it.
+        identity: who /health says it is; None means whoever is asked for.
+        rust: the front end that it vouches for beside itself.
         active: requests that are being answered now.
         completed: requests that were answered whole.
         left_at: monotonic times in seconds at which clients left early.
@@ -89,6 +93,9 @@ class FakeReplica:
     metrics: str = ""
     script: Script = field(default_factory=Script)
     healthy: bool = True
+    says_health: asyncio.Event = field(default_factory=_set_event)
+    identity: str | None = None
+    rust: FakeReplica | None = None
     active: int = 0
     completed: int = 0
     left_at: list[float] = field(default_factory=list)
@@ -123,6 +130,7 @@ class FakeReplica:
 
     async def kill(self) -> None:
         """End as `kill -9` does: every connection breaks, nobody is told."""
+        self.says_health.set()
         if self._server is None:
             return
         self._server.close()
@@ -152,7 +160,9 @@ class FakeReplica:
         self, request: SeenRequest, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
         if request.path == "/health":
-            await self._reply(writer, 200 if self.healthy else 503, b"")
+            await self.says_health.wait()
+            name = self.identity or request.headers.get(SERVER_HEADER, self.name)
+            await self._reply(writer, 200 if self._vouches(request) else 503, b"", name=name)
         elif request.path == "/metrics":
             await self._reply(writer, 200, self.metrics.encode(), content_type="text/plain")
         elif request.path == "/v1/models":
@@ -162,6 +172,16 @@ class FakeReplica:
             await self._infer(request, reader, writer)
         else:
             await self._reply(writer, 404, b"{}")
+
+    def _vouches(self, request: SeenRequest) -> bool:
+        asks_for_rust = request.headers.get(FRONT_END_HEADER) == RUST
+        rust = self.rust if asks_for_rust else None
+        return self.healthy and (rust is None or rust.answers_health)
+
+    @property
+    def answers_health(self) -> bool:
+        """Whether it runs, and its /health is 200."""
+        return self._server is not None and self.healthy
 
     async def _infer(
         self, request: SeenRequest, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
@@ -236,10 +256,11 @@ class FakeReplica:
         body: bytes,
         *,
         content_type: str = "application/json",
+        name: str | None = None,
     ) -> None:
         head = (
             f"HTTP/1.1 {status} {_REASONS[status]}\r\ncontent-type: {content_type}\r\n"
-            f"x-sluice-replica: {self.name}\r\ncontent-length: {len(body)}\r\n\r\n"
+            f"x-sluice-replica: {name or self.name}\r\ncontent-length: {len(body)}\r\n\r\n"
         )
         writer.write(head.encode() + body)
         await writer.drain()

@@ -56,7 +56,11 @@ class ReplicaHost:
             shape_missing_routes(app.router)
             door = HttpDoor()
             guarded = ReplicaMiddleware(
-                app, door=door, tracer=self._launch.tracer, limits=self._limits
+                app,
+                door=door,
+                tracer=self._launch.tracer,
+                limits=self._limits,
+                rust=engine.rust,
             )
             async with serving(guarded, self._launch.python_at, server_name=self._server_name):
                 try:

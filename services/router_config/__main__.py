@@ -18,7 +18,7 @@ from libs.telemetry.logging import configure_logging
 from libs.telemetry.settings import otel_environment
 from libs.telemetry.tracing import configure_tracing
 from services.router_config.settings import RouterConfigSettings
-from services.router_config.wiring import become_body_reader, wire
+from services.router_config.wiring import Stop, become_body_reader, wire
 
 
 def main() -> int:
@@ -56,9 +56,10 @@ def read_settings() -> RouterConfigSettings:
 
 
 async def _run(settings: RouterConfigSettings) -> None:
-    stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    stop = Stop()
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGTERM, stop.ask)
+    loop.add_signal_handler(signal.SIGINT, stop.ask_for_both)
     provider = configure_tracing(
         "router-config", settings.traces_dir, otel_environment(), instance_id=settings.edge_id
     )

@@ -36,8 +36,9 @@ class CertificateWatch:
 
     @property
     def trouble(self) -> str:
-        """Why the file's content is not what is served; empty when it is."""
-        return self._trouble
+        """Why the file's content is not what is served, or not what a start would serve."""
+        copy = self._certificate.copy_trouble if self._certificate is not None else ""
+        return self._trouble or copy
 
     async def watch(self, *, every_s: float) -> Never:
         """Look this often, until cancelled."""

@@ -6,10 +6,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from libs.errors import TransientError
 from services.router_config.domain.access import Access
 from services.router_config.domain.certificate import Offered, Unusable
 from services.router_config.domain.model import Blocked, Observed, PoolName, Routes, Server
 from services.router_config.domain.plan import Action
+from services.router_config.domain.reload import Build
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +34,7 @@ class EdgeView:
     """The edge at one moment.
 
     Attributes:
+        config: from which configuration it was started; empty where it does not say it.
         dropped_spans: span log lines lost since the program started.
     """
 
@@ -40,6 +43,7 @@ class EdgeView:
     version: str
     pid: int
     dropped_spans: int
+    config: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,17 +89,26 @@ class Edge(Protocol):
         ...
 
 
+class ProgramSilentError(TransientError):
+    """A HAProxy has the admin socket and does not answer; it may serve, so nothing ends it."""
+
+
 class Program(Protocol):
     """The edge's process."""
 
     async def adopt(self) -> int | None:
-        """Take over the one that already serves; None when there is none."""
+        """Take over the one that already serves, answering or not; None when there is none.
+
+        Raises:
+            ProgramSilentError: it does not answer, and it is not known which process it is.
+        """
         ...
 
     async def start(self, *, replace: int | None = None) -> int:
         """Start one from the state on disk and return its pid once it answers.
 
         With `replace` it takes over the listeners of that process, which finishes its streams.
+        Whatever goes wrong, a program that serves goes on.
 
         Raises:
             UsageError: its port is taken by somebody else.
@@ -121,6 +134,11 @@ class Certificate(Protocol):
 
     def look(self) -> Offered | Unusable:
         """Read the file."""
+        ...
+
+    @property
+    def copy_trouble(self) -> str:
+        """Why a start would not serve what is served; empty when it would."""
         ...
 
     async def serve(self) -> Done | Refused:
@@ -158,7 +176,10 @@ class SavedRouting:
 
 
 class Memory(Protocol):
-    """The state on disk, from which the edge's program starts."""
+    """The state on disk, from which the edge's program starts.
+
+    What cannot be written is `trouble`, and is tried again with each `restore`.
+    """
 
     def counters(self) -> Counters:
         """Return the counters."""
@@ -174,4 +195,13 @@ class Memory(Protocol):
 
     def save_counters(self, counters: Counters) -> None:
         """Write the counters, and what depends on them, with the routing as last saved."""
+        ...
+
+    def build(self) -> Build | None:
+        """Return what a start would give; None while it is not what it should be."""
+        ...
+
+    @property
+    def trouble(self) -> str:
+        """Which files cannot be written, and why; empty when all are as they should be."""
         ...

@@ -54,6 +54,8 @@ class Degradation(StrEnum):
     """Which part keeps the edge from being what the bus says."""
 
     EDGE = "edge"
+    RELOAD = "reload"
+    FILES = "files"
     CERTIFICATE = "certificate"
     BUS = "bus"
     MODELS = "models"
@@ -189,6 +191,8 @@ def degradations(standing: Standing) -> dict[Degradation, str]:
     away = standing.known.connected_for_s is None
     told = {
         Degradation.EDGE: standing.trouble,
+        Degradation.RELOAD: standing.reload_trouble,
+        Degradation.FILES: standing.files_trouble,
         Degradation.CERTIFICATE: standing.certificate_trouble,
         Degradation.BUS: "away" if away else "",
         Degradation.MODELS: _FORGOTTEN if routes_kept else "",

@@ -18,13 +18,14 @@ from libs.contracts.subjects import (
     TARGETS_BUCKET,
     TENANTS_BUCKET,
 )
-from libs.errors import PeerUnreachableError, TransientError, UsageError
+from libs.errors import PeerGoneError, TransientError, UsageError
 from libs.telemetry.logging import get_logger
 from services.router_config.certificate import CertificateWatch
 from services.router_config.domain.desire import desire
 from services.router_config.domain.drift import Left, drift, leave
 from services.router_config.domain.model import Desired, Known, PoolName, ReloadReason, ServerKey
-from services.router_config.domain.plan import POOLS_PER_KIND_MAX, Action, RoutingPlan, plan
+from services.router_config.domain.plan import Action, Join, RoutingPlan, plan
+from services.router_config.domain.reload import Attempts, Build, pools_after, reload_reasons
 from services.router_config.ports import (
     Counters,
     Done,
@@ -32,15 +33,17 @@ from services.router_config.ports import (
     EdgeView,
     Memory,
     Outcome,
+    Pending,
     Program,
+    ProgramSilentError,
     Refused,
     SavedRouting,
 )
 from services.router_config.recorder import Change, Recorder
 from services.router_config.views import BusViews
 
-UNANSWERED_MAX: Final = 5
-"""A program that leaves this many looks in a row unanswered is ended and started again."""
+LOST_LOOKS_MAX: Final = 5
+"""A program whose admin socket is gone at this many looks in a row is replaced."""
 
 _log = get_logger(__name__)
 
@@ -51,7 +54,7 @@ class Pace:
 
     Attributes:
         resync_s: how often the edge is looked at when nothing wakes the loop.
-        drain_poll_s: the same while a server is leaving.
+        drain_poll_s: the same while a server is leaving, or must not join yet.
         grace_s: how long the bus must be whole before a silent, never checked server leaves.
         drain_timeout_s: how long a leaving server may finish its streams.
     """
@@ -69,6 +72,8 @@ class Standing:
     Attributes:
         view: None before the first look.
         trouble: why the edge could not be brought to what it should be; empty when it was.
+        reload_trouble: why a program that must be replaced still serves; empty when none must.
+        files_trouble: which files of the state cannot be written; empty when all are written.
         certificate_trouble: why the certificate file is not what is served; empty when it is.
     """
 
@@ -77,6 +82,8 @@ class Standing:
     counters: Counters
     unplaced: tuple[str, ...] = ()
     trouble: str = ""
+    reload_trouble: str = ""
+    files_trouble: str = ""
     certificate_trouble: str = ""
 
 
@@ -91,13 +98,28 @@ class Peers:
     certificate: CertificateWatch
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Began:
+    """When something began: Unix time, and the monotonic time that tells how long it takes."""
+
+    at: float
+    mark: float
+
+    def ended_at(self, now: float) -> float:
+        """Return the Unix time of its end, from a monotonic time; never before its beginning."""
+        return self.at + now - self.mark
+
+
 @dataclass(slots=True, kw_only=True)
 class _Memo:
     """What the loop carries from one round to the next."""
 
     leaving_since: Mapping[ServerKey, float] = field(default_factory=dict)
     refused: tuple[str, ...] = ()
-    unanswered: int = 0
+    lost_looks: int = 0
+    reloads: Attempts = field(default_factory=Attempts)
+    reload_trouble: str = ""
+    has_waiting: bool = False
     left: Left | None = None
     standing: Standing
 
@@ -126,8 +148,12 @@ class RouterConfig:
 
     def standing(self) -> Standing:
         """Return how things stand after the last look."""
-        trouble = self._peers.certificate.trouble
-        return replace(self._memo.standing, certificate_trouble=trouble)
+        return replace(
+            self._memo.standing,
+            reload_trouble=self._memo.reload_trouble,
+            files_trouble=self._peers.memory.trouble,
+            certificate_trouble=self._peers.certificate.trouble,
+        )
 
     async def looked(self) -> None:
         """Wait until the loop has looked again since the last call."""
@@ -143,23 +169,21 @@ class RouterConfig:
         """Look at the edge at once: something there is worth it."""
         self._wake.set()
 
-    async def bring_up(self, *, config_changed: bool) -> None:
-        """Adopt the program that serves, or start one.
+    async def bring_up(self) -> None:
+        """Adopt the program that serves, or start one; one that serves is never ended.
 
         Raises:
             UsageError: the port is taken, or the program cannot run here.
-            TransientError: it did not come up.
+            TransientError: none serves, and none came up.
         """
         program = self._peers.program
         program.on_end(self._wake.set)
-        adopted = await program.adopt()
-        if adopted is None:
-            pid = await program.start()
-            _log.info("haproxy_started", pid=pid)
-        elif config_changed:
-            await self._reload((ReloadReason.CONFIG_CHANGED,))
-        else:
-            _log.info("haproxy_adopted", pid=adopted)
+        try:
+            await self._adopt_or_start()
+        except TransientError as error:
+            if program.running() is None and not isinstance(error, ProgramSilentError):
+                raise
+            _log.warning("haproxy_does_not_answer", pid=program.running(), error=str(error))
 
     async def run(self) -> Never:
         """Follow the bus and reconcile, until cancelled; the program goes on."""
@@ -178,7 +202,7 @@ class RouterConfig:
 
     def known(self) -> Known:
         """Return what the bus says at this moment."""
-        return self._views.known(self._clock.now())
+        return self._views.known(self._clock.monotonic())
 
     async def reconcile(self) -> bool:
         """Look once and do what is to be done; True if anything changed.
@@ -188,24 +212,23 @@ class RouterConfig:
         """
         self._peers.memory.restore()
         await self._ensure_program()
-        started_at = self._clock.now()
-        known = self._views.known(started_at)
-        view = await self._peers.edge.observe()
+        began = self._begin()
+        known = self.known()
+        view = await self._look()
         desired = desire(known, view.observed, grace_s=self._pace.grace_s)
         steps = plan(
             desired,
             view.observed,
             leaving_since=self._memo.leaving_since,
-            now=started_at,
+            now=self._clock.monotonic(),
             drain_timeout_s=self._pace.drain_timeout_s,
         )
         self._memo.leaving_since = steps.leaving_since
         results = await self._peers.edge.apply_all(steps.actions)
         outcomes = list(zip(steps.actions, results, strict=True))
         self._note_drift(view, desired, steps, outcomes)
-        change = self._settle(desired, tuple(outcomes), started_at)
-        if steps.reload:
-            await self._reload(steps.reload)
+        change = self._settle(desired, tuple(outcomes), began)
+        reloaded = await self._reload_where_needed(view, steps.reload)
         self._notice_holds(view)
         self._memo.standing = Standing(
             known=known,
@@ -213,7 +236,17 @@ class RouterConfig:
             counters=self._peers.memory.counters(),
             unplaced=tuple(unplaced.model for unplaced in steps.unplaced),
         )
-        return change or bool(steps.reload)
+        return change or reloaded
+
+    def _begin(self) -> _Began:
+        return _Began(at=self._clock.now(), mark=self._clock.monotonic())
+
+    async def _look(self) -> EdgeView:
+        """Observe the edge; where another program than the watched one answers, watch that one."""
+        view = await self._peers.edge.observe()
+        if view.pid != self._peers.program.running():
+            await self._peers.program.adopt()
+        return view
 
     def _note_drift(
         self,
@@ -239,44 +272,65 @@ class RouterConfig:
             try:
                 if await self.reconcile():
                     self._wake.set()
-                self._memo.unanswered = 0
+                self._memo.lost_looks = 0
             except (TransientError, UsageError) as error:
                 await self._stumble(error)
             self._looked.set()
             await self._pause()
 
     async def _pause(self) -> None:
-        leaving = bool(self._memo.leaving_since)
-        limit_s = self._pace.drain_poll_s if leaving else self._pace.resync_s
+        is_soon = bool(self._memo.leaving_since) or self._memo.has_waiting
+        limit_s = self._pace.drain_poll_s if is_soon else self._pace.resync_s
         with suppress(TimeoutError):
             async with asyncio.timeout(limit_s):
                 await self._wake.wait()
 
     async def _stumble(self, error: TransientError | UsageError) -> None:
-        """Say it once, and end a program that has stopped answering."""
+        """Say it once; replace a program that cannot be reached any more.
+
+        One that only does not answer may serve, and is better unmanaged than dead.
+        """
         if str(error) != self._memo.standing.trouble:
             _log.error("reconcile_failed", error=str(error))
         self._memo.standing = replace(self._memo.standing, trouble=str(error))
         self._memo.left = None  # what was done before it failed is not known
-        self._memo.unanswered += isinstance(error, PeerUnreachableError)
-        if self._memo.unanswered >= UNANSWERED_MAX:
-            _log.error("haproxy_unresponsive", pid=self._peers.program.running())
-            self._memo.unanswered = 0
-            await self._peers.program.stop(timeout_s=0)
+        is_lost = isinstance(error, PeerGoneError)
+        self._memo.lost_looks = self._memo.lost_looks + 1 if is_lost else 0
+        if self._memo.lost_looks >= LOST_LOOKS_MAX:
+            self._memo.lost_looks = 0
+            await self._replace_unreachable()
+
+    async def _replace_unreachable(self) -> None:
+        """Start a program beside one without an admin socket, which finishes its streams."""
+        program = self._peers.program
+        _log.error("haproxy_unreachable", pid=program.running())
+        try:
+            pid = await program.start(replace=program.running())
+        except (TransientError, UsageError) as error:
+            _log.error("haproxy_not_replaced", error=str(error))
+        else:
+            _log.info("haproxy_started", pid=pid)
 
     async def _ensure_program(self) -> None:
         if self._peers.program.running() is None:
             _log.error("haproxy_ended")
+            await self._adopt_or_start()
+
+    async def _adopt_or_start(self) -> None:
+        adopted = await self._peers.program.adopt()
+        if adopted is None:
             pid = await self._peers.program.start()
             _log.info("haproxy_started", pid=pid)
+        else:
+            _log.info("haproxy_adopted", pid=adopted)
 
     def _settle(
-        self, desired: Desired, outcomes: tuple[tuple[Action, Outcome], ...], started_at: float
+        self, desired: Desired, outcomes: tuple[tuple[Action, Outcome], ...], began: _Began
     ) -> bool:
         """Write the state down, then tell about the change if there was one."""
         counters = self._peers.memory.counters()
         changed = any(isinstance(outcome, Done) for _, outcome in outcomes)
-        ended_at = self._clock.now()
+        ended_at = began.ended_at(self._clock.monotonic())
         if changed:
             counters = replace(counters, revision=counters.revision + 1, applied_at=ended_at)
         self._peers.memory.save(
@@ -289,12 +343,15 @@ class RouterConfig:
             ),
             counters,
         )
-        self._complain(tuple(o.reason for _, o in outcomes if isinstance(o, Refused)), desired)
+        waiting = [o.reason for a, o in outcomes if isinstance(a, Join) and isinstance(o, Pending)]
+        self._memo.has_waiting = bool(waiting)
+        refused = [o.reason for _, o in outcomes if isinstance(o, Refused)]
+        self._complain(tuple(dict.fromkeys((*refused, *waiting))), desired)
         if changed:
             self._peers.recorder.record(
                 Change(
                     revision=counters.revision,
-                    started_at=started_at,
+                    started_at=began.at,
                     ended_at=ended_at,
                     outcomes=outcomes,
                 ),
@@ -315,22 +372,46 @@ class RouterConfig:
             )
         self._memo.refused = trouble
 
-    async def _reload(self, reasons: tuple[ReloadReason, ...]) -> None:
-        """Replace the program by one that starts from the state on disk."""
-        started_at = self._clock.now()
-        memory = self._peers.memory
+    async def _reload_where_needed(self, view: EdgeView, planned: tuple[ReloadReason, ...]) -> bool:
+        """Replace the program where it must be; what fails is tried again, more and more rarely."""
+        memo = self._memo
+        running = Build(config=view.config, pools_per_kind=view.observed.pools_per_kind)
+        on_disk = self._peers.memory.build()
+        reasons = reload_reasons(planned, running=running, on_disk=on_disk)
+        if not reasons or on_disk is None:
+            memo.reloads, memo.reload_trouble = Attempts(), ""
+            return False
+        now = self._clock.monotonic()
+        if now < memo.reloads.next_at:
+            return False
+        memo.reloads = memo.reloads.with_another(now=now)
+        try:
+            await self._reload(reasons, pools_after(reasons, running=running, on_disk=on_disk))
+        except TransientError as error:
+            memo.reload_trouble = str(error)
+            _log.error("reload_failed", reasons=reasons, error=str(error))
+            return False
+        memo.reload_trouble = ""
+        return True
+
+    async def _reload(self, reasons: tuple[ReloadReason, ...], pools_per_kind: int) -> None:
+        """Replace the program by one that starts from the state on disk.
+
+        Raises:
+            TransientError: it did not come up; the one before serves on.
+        """
+        began = self._begin()
+        memory, program = self._peers.memory, self._peers.program
+        memory.save_counters(replace(memory.counters(), pools_per_kind=pools_per_kind))
+        await program.start(replace=program.running())
         counters = memory.counters()
-        if ReloadReason.POOLS_EXHAUSTED in reasons:
-            pools = min(2 * counters.pools_per_kind, POOLS_PER_KIND_MAX)
-            counters = replace(counters, pools_per_kind=pools)
         memory.save_counters(
             replace(counters, reloads=counters.reloads + 1, revision=counters.revision + 1)
         )
-        await self._peers.program.start(replace=self._peers.program.running())
         change = Change(
             revision=memory.counters().revision,
-            started_at=started_at,
-            ended_at=self._clock.now(),
+            started_at=began.at,
+            ended_at=began.ended_at(self._clock.monotonic()),
             reload=reasons,
         )
         self._peers.recorder.record(change, {})

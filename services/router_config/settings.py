@@ -41,6 +41,9 @@ class RouterConfigSettings(BaseSettings):
             list of replicas for Prometheus to discover; 0 means none.
         threads: HAProxy's threads; one forwards more than 100,000 tokens a second.
         connections_max: open client connections; bounded by the limit of open files as well.
+        connections_per_address_max: how many of them one address may have (IPv6: one /64) until a
+            request from there was let in within the last hour; 0 means no limit. Clients behind a
+            load balancer share its address, which is known from the first of them with a key on.
         pools_per_kind: models that can be routed without a reload, for each routing policy.
         queue_timeout_s: the longest wait for a free replica, then 503 with Retry-After.
         hold_timeout_s: the longest wait for a model's first replica, about its cold start, then 503
@@ -78,7 +81,8 @@ class RouterConfigSettings(BaseSettings):
         command_timeout_s: the longest wait for HAProxy's answer to one command.
         start_timeout_s: how long HAProxy may take to start.
         stop_timeout_s: how long HAProxy may finish its streams when router-config is stopped.
-        own_haproxy: stop HAProxy together with router-config; false leaves it serving.
+        own_haproxy: SIGTERM stops HAProxy together with router-config; false leaves it serving,
+            for the next router-config to adopt. SIGINT always stops both.
         log_level: lowest level that is logged.
     """
 
@@ -97,6 +101,7 @@ class RouterConfigSettings(BaseSettings):
     metrics_port: int = Field(default=0, ge=0, le=65535)
     threads: int = Field(default=1, ge=1, le=64)
     connections_max: int = Field(default=4000, ge=16, le=1_000_000)
+    connections_per_address_max: int = Field(default=500, ge=0, le=1_000_000)
     pools_per_kind: int = Field(default=64, ge=1, le=1024)
     queue_timeout_s: int = Field(default=10, ge=1, le=3600)
     hold_timeout_s: int = Field(default=120, ge=0, le=3600)

@@ -41,14 +41,16 @@ class BusViews:
         self._homes = homes
         self._views: dict[str, BucketView] = {}
         self._whole_at: float | None = None
+        self._connection: float | None = None
+        self._connected_at = 0.0
         self._declared = Declared()
 
     def known(self, now: float) -> Known:
-        """Return what is known at a Unix time in seconds."""
+        """Return what is known at a monotonic time in seconds."""
         leases = self._snapshot(REPLICAS_BUCKET)
         declared = self._hear_models()
         tenants = self._snapshot(TENANTS_BUCKET)
-        since = leases.connected_since if leases else None
+        since = self._connected_since(leases.connected_since if leases else None, now)
         self._whole_at = self._whole_at if since is None else now
         entries = leases.entries.values() if leases else ()
         found = (entry.value for entry in entries if isinstance(entry.value, ReplicaLease))
@@ -63,6 +65,16 @@ class BusViews:
             connected_for_s=None if since is None else max(0.0, now - since),
             away_for_s=None if self._whole_at is None else max(0.0, now - self._whole_at),
         )
+
+    def _connected_since(self, connection: float | None, now: float) -> float | None:
+        """Return the monotonic time at which a connection was first seen; None without one.
+
+        The Unix time at which it began only tells it from the one before: a clock that is set
+        makes no connection older.
+        """
+        if connection != self._connection:
+            self._connection, self._connected_at = connection, now
+        return None if connection is None else self._connected_at
 
     def _hear_models(self) -> Declared:
         snapshot = self._snapshot(MODELS_BUCKET)

@@ -44,7 +44,7 @@ class Loop(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Heard:
-    """A report and when it came, Unix time in seconds."""
+    """A report and when it came, monotonic time in seconds."""
 
     report: LoadReport
     at: float
@@ -94,7 +94,7 @@ class Weigher:
         async with self._events.reports(LOAD_SUBJECTS) as reports:
             async for received in reports:
                 if isinstance(received.value, LoadReport):
-                    self._loads.take(received.value, self._clock.now())
+                    self._loads.take(received.value, self._clock.monotonic())
 
     async def adjust_for_ever(self, *, every_s: float) -> Never:
         """Adjust at most this often."""
@@ -106,7 +106,7 @@ class Weigher:
         """Set the weights that are off and return how many; each look at the edge counts once."""
         standing = self._loop.standing()
         view = standing.view
-        loads = self._loads.fresh(self._clock.now())
+        loads = self._loads.fresh(self._clock.monotonic())
         if view is None or view is self._weighed or standing.trouble:
             return 0
         self._weighed = view

@@ -8,22 +8,22 @@ import resource
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Never
 
 from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.trace import Tracer
 from prometheus_client import CollectorRegistry, ProcessCollector
 
 from libs.bus.nats_bus import NatsBus, connect
 from libs.bus.settings import BusSettings, read_credentials
 from libs.clock import Clock, SystemClock
 from libs.contracts.ids import EdgeId, EventId
+from libs.errors import UsageError
 from libs.haproxy.binary import find_haproxy
 from libs.haproxy.body_reader import READER_FILE, render_reader
 from libs.haproxy.client import HaproxyClient
-from libs.haproxy.config import EdgeConfig
+from libs.haproxy.config import EdgeConfig, connections_inside
 from libs.haproxy.hold import HoldLimits
 from libs.telemetry.logging import get_logger
 from services.router_config.adapters.haproxy.certificate import (
@@ -33,6 +33,7 @@ from services.router_config.adapters.haproxy.certificate import (
 from services.router_config.adapters.haproxy.edge import HaproxyEdge
 from services.router_config.adapters.haproxy.files import StateFiles
 from services.router_config.adapters.haproxy.program import HaproxyProgram, Launch
+from services.router_config.adapters.haproxy.whole_file import replace_file
 from services.router_config.adapters.prometheus.server import MetricsServer
 from services.router_config.adapters.spans.codec import EdgeIdentity
 from services.router_config.adapters.spans.front_end_names import FrontEndNames
@@ -56,6 +57,27 @@ _SPARE_FILES: Final = 256
 _log = get_logger(__name__)
 
 
+@dataclass(slots=True, kw_only=True)
+class Stop:
+    """A wish to end router-config.
+
+    Attributes:
+        takes_haproxy: HAProxy ends as well, whatever the settings say.
+    """
+
+    asked: asyncio.Event = field(default_factory=asyncio.Event)
+    takes_haproxy: bool = False
+
+    def ask(self) -> None:
+        """End router-config; whether HAProxy ends with it is for `own_haproxy` to say."""
+        self.asked.set()
+
+    def ask_for_both(self) -> None:
+        """End router-config and its HAProxy."""
+        self.takes_haproxy = True
+        self.asked.set()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RouterConfigApp:
     """Everything that runs, and the program that it looks after."""
@@ -65,31 +87,32 @@ class RouterConfigApp:
     reporter: Reporter
     weigher: Weigher
     metrics: MetricsServer
+    spans: SpanReceiver
     program: HaproxyProgram
     settings: RouterConfigSettings
-    config_changed: bool
 
-    async def run(self, stop: asyncio.Event) -> None:
-        """Bring HAProxy up and look after it until `stop` is set.
+    async def run(self, stop: Stop) -> None:
+        """Bring HAProxy up and look after it until a stop is asked for.
 
         Raises:
             UsageError: HAProxy cannot run with these settings.
             TransientError: HAProxy did not come up.
         """
-        await self.service.bring_up(config_changed=self.config_changed)
+        await self.service.bring_up()
         async with asyncio.TaskGroup() as tasks:
             loops = [
                 tasks.create_task(self.service.run()),
                 tasks.create_task(self.outbox.deliver()),
                 tasks.create_task(self.reporter.report_status(every_s=self.settings.status_s)),
                 tasks.create_task(self.reporter.report_demand(every_s=self.settings.demand_s)),
+                tasks.create_task(self.spans.keep_open(every_s=self.settings.resync_s)),
                 tasks.create_task(self.weigher.follow()),
                 tasks.create_task(self.weigher.adjust_for_ever(every_s=self.settings.weigh_s)),
             ]
-            await stop.wait()
+            await stop.asked.wait()
             for loop in loops:
                 loop.cancel()
-        if self.settings.own_haproxy:
+        if self.settings.own_haproxy or stop.takes_haproxy:
             await self.program.stop(timeout_s=self.settings.stop_timeout_s)
 
 
@@ -109,26 +132,19 @@ async def wire(
     async with connect(bus_settings, wait=False) as bus:
         files = StateFiles(settings.state_dir, pools_per_kind=settings.pools_per_kind)
         await require_protection(bus, settings.listener, admitted=files.admits_tenants())
-        config_changed = files.prepare(edge_config(settings))
+        files.prepare(edge_config(settings))
         client = HaproxyClient(settings.admin_socket, timeout_s=settings.command_timeout_s)
         program = HaproxyProgram(_launch(settings, binary.path), client)
-        local = _Local(client=client, program=program, files=files, config_changed=config_changed)
-        app = _app(settings, bus, provider.get_tracer("sluice.router_config"), local)
-        spans = SpanReceiver(
-            settings.span_socket,
-            _identity(settings),
-            span_sink(provider, _identity(settings)),
-            front_end_of=FrontEndNames(lambda: app.service.standing().known.leases).of,
-            on_hold=app.service.look_again,
-        )
-        spans.open()
+        local = _Local(client=client, program=program, files=files)
+        app = _app(settings, bus, provider, local)
+        app.spans.open()
         app.metrics.open()
         _log.info("router_config_starting", **settings.model_dump(mode="json"))
         try:
             yield app
         finally:
             app.metrics.close()
-            spans.close()
+            app.spans.close()
             program.close()
 
 
@@ -139,11 +155,10 @@ class _Local:
     client: HaproxyClient
     program: HaproxyProgram
     files: StateFiles
-    config_changed: bool
 
 
 def _app(
-    settings: RouterConfigSettings, bus: NatsBus, tracer: Tracer, local: _Local
+    settings: RouterConfigSettings, bus: NatsBus, provider: TracerProvider, local: _Local
 ) -> RouterConfigApp:
     clock = SystemClock()
     edge_name = EdgeId(settings.edge_id)
@@ -155,7 +170,7 @@ def _app(
         program=local.program,
         memory=local.files,
         recorder=Recorder(
-            tracer,
+            provider.get_tracer("sluice.router_config"),
             outbox,
             edge_id=edge_name,
             new_event_id=lambda: EventId(uuid.uuid4().hex),
@@ -175,18 +190,30 @@ def _app(
         reporter=Reporter(service, outbox, edge_id=edge_name, clock=clock),
         weigher=Weigher(service, peers.edge, events=bus, clock=clock),
         metrics=_metrics_server(registry, service, port=settings.metrics_port),
+        spans=_spans(settings, provider, service),
         program=local.program,
         settings=settings,
-        config_changed=local.config_changed,
+    )
+
+
+def _spans(
+    settings: RouterConfigSettings, provider: TracerProvider, service: RouterConfig
+) -> SpanReceiver:
+    identity = _identity(settings)
+    return SpanReceiver(
+        settings.span_socket,
+        identity,
+        span_sink(provider, identity),
+        front_end_of=FrontEndNames(lambda: service.standing().known.leases).of,
+        on_hold=service.look_again,
     )
 
 
 def _edge(local: _Local, clock: Clock) -> HaproxyEdge:
     return HaproxyEdge(
         local.client,
-        pools_per_kind=lambda: local.files.counters().pools_per_kind,
         addresses=local.files.addresses(),
-        now=clock.now,
+        now=clock.monotonic,
     )
 
 
@@ -243,7 +270,12 @@ def edge_config(settings: RouterConfigSettings) -> EdgeConfig:
         encrypted=settings.tls_certificate_file is not None,
         stats_port=settings.stats_port or None,
         threads=settings.threads,
-        connections_max=connections_within(settings.connections_max, files_max=_files_max()),
+        connections_max=connections_within(
+            settings.connections_max,
+            files_max=_files_max(),
+            inside=connections_inside(settings.large_bodies_max, settings.huge_bodies_max),
+        ),
+        connections_per_address_max=settings.connections_per_address_max,
         queue_timeout_s=settings.queue_timeout_s,
         holds=_hold_limits(settings),
         response_timeout_s=settings.response_timeout_s,
@@ -274,19 +306,29 @@ def become_body_reader(settings: RouterConfigSettings) -> Never:
     """Write the body reader's configuration, and go on as its HAProxy.
 
     Raises:
-        UsageError: there is no HAProxy that is new enough.
+        UsageError: there is no HAProxy that is new enough, or nothing that it could start from.
     """
     binary = find_haproxy(settings.haproxy_binary).path
-    for folder in (settings.state_dir, settings.run_dir):
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    (settings.state_dir / READER_FILE).write_text(render_reader(edge_config(settings)))
+    file = settings.state_dir / READER_FILE
+    try:
+        for folder in (settings.state_dir, settings.run_dir):
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        replace_file(file, render_reader(edge_config(settings)).encode())
+    except OSError as error:
+        # The configuration of the last start serves as well, and a disk may stay full for long.
+        if not file.exists():
+            raise UsageError(f"{file}: {error.strerror}") from error
+        _log.error("state_file_not_written", file=READER_FILE, reason=error.strerror)
     arguments = ["-db", "-C", str(settings.state_dir), "-f", READER_FILE]
     os.execv(binary, [str(binary), *arguments])  # noqa: S606 - a list of ours, and no shell
 
 
-def connections_within(wanted: int, *, files_max: int) -> int:
-    """Return as many connections as open files allow: each needs one on either side."""
-    return max(16, min(wanted, (files_max - _SPARE_FILES) // 2))
+def connections_within(wanted: int, *, files_max: int, inside: int) -> int:
+    """Return as many connections as open files allow: each needs one on either side.
+
+    `inside` are those that are no client's and come on top.
+    """
+    return max(16, min(wanted, (files_max - _SPARE_FILES) // 2 - inside))
 
 
 def _files_max() -> int:

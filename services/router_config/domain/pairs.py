@@ -19,6 +19,7 @@ from services.router_config.domain.model import (
     ServerName,
     is_twin,
     main_of,
+    twin_of,
 )
 
 
@@ -81,6 +82,20 @@ def pair_up(servers: Iterable[ObservedServer]) -> Pairs:
         main = main_pools.get(pool) or main_pools.setdefault(pool, main_of(pool))
         (mains if main == pool else twins)[main, name] = seen
     return {key: Pair(main=mains.get(key), twin=twins.get(key)) for key in {**mains, **twins}}
+
+
+def doors(servers: Iterable[Server]) -> Mapping[ServerKey, Address]:
+    """Return where the replica of each server in a main pool can be asked who it is.
+
+    That is its Python application, in the twin: a Rust front end does not know its name.
+    """
+    endpoints = {server.key: server.endpoint for server in servers}
+    twins = {
+        key: endpoints.get(ServerKey(pool=twin_of(key.pool), name=key.name))
+        for key in endpoints
+        if not is_twin(key.pool)
+    }
+    return {key: at for key, at in twins.items() if at is not None}
 
 
 def seconds(servers: Iterable[Server]) -> frozenset[ServerKey]:

@@ -20,6 +20,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
+from libs.contracts.lease import Address
 from services.router_config.domain.access import Access
 from services.router_config.domain.model import (
     Admin,
@@ -35,7 +36,7 @@ from services.router_config.domain.model import (
     Unplaced,
     is_twin,
 )
-from services.router_config.domain.pairs import seconds
+from services.router_config.domain.pairs import doors, seconds
 
 POOLS_PER_KIND_MAX = 1024
 """Beyond it models stay unplaced: an empty pool costs memory and a line in every listing."""
@@ -47,10 +48,12 @@ class Join:
 
     Attributes:
         is_second: another server speaks for the replica, so this one is checked less often.
+        door: where the replica is asked who it is; None means at the server itself.
     """
 
     server: Server
     is_second: bool = False
+    door: Address | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -177,10 +180,12 @@ def _arrivals(
     actions: list[Join | Resume | Adjust] = []
     differing = [server for server in wanted if not _is_served(server, seen.get(server.key))]
     second = seconds(wanted) if differing else frozenset()
+    at = doors(wanted) if differing else {}
     for server in sorted(differing, key=lambda server: _twins_first(server.key)):
         present = seen.get(server.key)
         if present is None:
-            actions.append(Join(server=server, is_second=server.key in second))
+            is_second = server.key in second
+            actions.append(Join(server=server, is_second=is_second, door=at.get(server.key)))
         elif _stays(present, server):
             actions.extend(_corrections(server, present))
     return actions

@@ -332,6 +332,26 @@ async def test_the_first_hold_and_the_last_release_are_told(
             assert told == [b"held lc1"] * 2
 
 
+async def test_a_client_that_holds_again_and_again_writes_few_lines(
+    folder: Path, replica: FakeReplica, second: FakeReplica
+) -> None:
+    """Each hold begins and ends alone, and most of them say nothing."""
+    with told_on(folder / "span.sock") as datagrams:
+        async with holding(folder, replica) as edge:
+            server = await edge.add(second)
+            began_at = time.monotonic()
+            for _ in range(10):
+                (waiting,) = edge.asking(1)
+                await edge.until_held(lc1=1)
+                await edge.set_state(server, AdminState.READY)
+                await waiting
+                await edge.set_state(server, AdminState.MAINT)
+            seconds = time.monotonic() - began_at
+
+            told = [line for line in datagrams() if line.startswith(b"held")]
+            assert len(told) <= 2 * (1 + seconds)
+
+
 async def test_a_haproxy_that_is_replaced_lets_go_of_what_it_holds(edge: Holding) -> None:
     """It would hear of no new server; the client asks again and finds its successor."""
     waiting = edge.asking(3)

@@ -54,7 +54,7 @@ async def edge(
     """Run HAProxy: `m` is the application behind a replica's HTTP layer, `slow` is a fake."""
     port = TcpSocket(listen_host="127.0.0.1", advertise_host="127.0.0.1")
     layer = ReplicaMiddleware(app, door=HttpDoor(), tracer=NoOpTracer())
-    async with serving(layer, port, server_name="r0.aa"):
+    async with serving(layer, port, server_name="r.aa"):
         pools = tuple(
             PoolConfig(
                 name=f"lc{number}",

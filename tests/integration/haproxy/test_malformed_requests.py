@@ -107,7 +107,7 @@ async def edge_on(stack: AsyncExitStack, folder: Path, app: EchoApp) -> RealHapr
     port = TcpSocket(listen_host="127.0.0.1", advertise_host="127.0.0.1")
     stack.callback(port.close)
     layer = ReplicaMiddleware(app, door=HttpDoor(), tracer=NoOpTracer())
-    await stack.enter_async_context(serving(layer, port, server_name="r0.aa"))
+    await stack.enter_async_context(serving(layer, port, server_name="r.aa"))
     server = ServerSpec(name="r.aa", number=101, address=str(port.address), weight=16, maxconn=256)
     config = replace(
         edge_config(folder),
@@ -129,7 +129,7 @@ async def is_served(attack: Attack) -> bool:
     async with asyncio.timeout(HANGS_AFTER_S):
         head = await reader.readuntil(b"\r\n\r\n")
     writer.close()
-    return head.startswith(b"HTTP/1.1 200") and b"x-sluice-replica: r0.aa" in head
+    return head.startswith(b"HTTP/1.1 200") and b"x-sluice-replica: r.aa" in head
 
 
 def test_ten_thousand_flawed_requests_break_nothing(folder: Path) -> None:

@@ -15,6 +15,7 @@ from libs.haproxy.commands import ServerSpec
 from libs.haproxy.config import Balance, PoolConfig
 from libs.testing.fake_replica import FakeReplica
 from libs.testing.real_haproxy import RealHaproxy, edge_config, real_haproxy
+from services.router_config.adapters.spans.codec import parse_line
 
 
 @pytest.fixture
@@ -60,3 +61,49 @@ async def test_a_line_tells_the_front_end_and_the_client_s_id(
     said = json.loads(line)
     assert len(line) < 1024
     assert (said["pool"], said["front_ends"], said["request_id"]) == (pool, "split", "a" * 128)
+
+
+TRACEPARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        [TRACEPARENT, "x"],
+        ["x", TRACEPARENT],
+        [f"{TRACEPARENT}, evil"],
+        [f"evil,{TRACEPARENT}"],
+        [TRACEPARENT, TRACEPARENT.replace("-01", "-00")],
+        [f"{TRACEPARENT}x"],
+    ],
+)
+async def test_a_trace_context_of_several_values_is_none(
+    http: httpx.AsyncClient, lines: socket.socket, replica: FakeReplica, sent: list[str]
+) -> None:
+    """The condition would hold for one value and the ids come from another; W3C refuses it too."""
+    await http.post(
+        "/v1/chat/completions", json={"model": "m"}, headers=[("traceparent", v) for v in sent]
+    )
+    async with asyncio.timeout(5):
+        line = await asyncio.get_running_loop().sock_recv(lines, 16_384)
+
+    said = parse_line(line)
+    seen = replica.seen[-1].headers["traceparent"]
+    assert said.parent_id == "-"
+    assert said.trace_id not in TRACEPARENT
+    assert seen == f"00-{said.trace_id}-{said.span_id}-01"
+
+
+@pytest.mark.parametrize("sent", [["mine", 'a","tenant":"b'], ['a","tenant":"b', "mine"]])
+async def test_an_id_that_comes_twice_cannot_write_into_the_line(
+    http: httpx.AsyncClient, lines: socket.socket, sent: list[str]
+) -> None:
+    """What is checked is what is used."""
+    answer = await http.post(
+        "/v1/chat/completions", json={"model": "m"}, headers=[("x-request-id", v) for v in sent]
+    )
+    async with asyncio.timeout(5):
+        line = await asyncio.get_running_loop().sock_recv(lines, 16_384)
+
+    assert parse_line(line).tenant == "-"
+    assert '"' not in answer.headers["x-request-id"]

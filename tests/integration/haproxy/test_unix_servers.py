@@ -42,7 +42,8 @@ async def served_on(path: Path) -> AsyncIterator[None]:
         while head := await _read_head(reader):
             length = head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0]
             await reader.readexactly(int(length or 0))
-            writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}")
+            who = b"x-sluice-replica: r1.aa\r\n"
+            writer.write(b"HTTP/1.1 200 OK\r\n" + who + b"content-length: 2\r\n\r\n{}")
         writer.close()
 
     server = await asyncio.start_unix_server(serve, path)

@@ -53,7 +53,7 @@ async def client() -> AsyncIterator[HaproxyClient]:
 @pytest.fixture
 async def edge(client: HaproxyClient) -> HaproxyEdge:
     """Return router-config's eyes and hands, which have looked once; time stands still."""
-    sees = HaproxyEdge(client, pools_per_kind=lambda: 2, addresses={}, now=lambda: 0.0)
+    sees = HaproxyEdge(client, addresses={}, now=lambda: 0.0)
     await sees.observe()
     return sees
 
@@ -151,7 +151,7 @@ async def test_another_reader_finds_what_was_changed_in_place(
     await publish(edge, names(MANY))
     await publish(edge, routes := varied(names(MANY), seed=1))
 
-    other = HaproxyEdge(client, pools_per_kind=lambda: 2, addresses={}, now=lambda: 0.0)
+    other = HaproxyEdge(client, addresses={}, now=lambda: 0.0)
 
     assert (await other.observe()).observed.routes == routes
 

@@ -43,6 +43,13 @@ from services.router_config.domain.plan import Join, RoutingPlan, plan
 from services.router_config.ports import Done, Outcome, Refused
 
 POOLS: Final = 4
+
+
+async def nobody_objects(joins: Sequence[Join]) -> Sequence[str]:
+    """Take every replica for the one that is meant: none of them runs."""
+    return [""] * len(joins)
+
+
 ROUNDS_MAX: Final = 60
 MODELS: Final = ("a", "b", "c")
 
@@ -143,7 +150,7 @@ class Edge:
     def __post_init__(self) -> None:
         """Look through the same client."""
         self.sees = HaproxyEdge(
-            self.client, pools_per_kind=lambda: POOLS, addresses={}, now=lambda: self.now
+            self.client, addresses={}, now=lambda: self.now, vouch=nobody_objects
         )
 
     async def round(self) -> tuple[Observed, RoutingPlan]:

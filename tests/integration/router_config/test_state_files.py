@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import resource
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
+from structlog.testing import capture_logs
+
 from libs.contracts.ids import TenantName
 from libs.contracts.tenant import key_hash
-from libs.haproxy.config import EdgeConfig
+from libs.haproxy.config import EdgeConfig, config_digest
 from libs.haproxy.hold import HoldLimits
 from services.router_config.adapters.haproxy.files import StateFiles
 from services.router_config.domain.access import Grant, KeysOnly
 from services.router_config.domain.model import Routes
+from services.router_config.domain.reload import Build
 from services.router_config.ports import SavedRouting
 
 
@@ -30,9 +36,9 @@ def test_a_new_directory_has_everything_that_a_start_needs(tmp_path: Path) -> No
     """Even before any model is known."""
     files = StateFiles(tmp_path / "state", pools_per_kind=1)
 
-    changed = files.prepare(a_config(tmp_path))
+    files.prepare(a_config(tmp_path))
 
-    assert changed is False
+    assert files.trouble == ""
     assert {path.name for path in (tmp_path / "state").iterdir()} == {
         "base.cfg",
         "pools.cfg",
@@ -52,13 +58,13 @@ def test_a_script_is_part_of_what_a_start_needs(tmp_path: Path) -> None:
     StateFiles(tmp_path, pools_per_kind=1).prepare(config)
     script = tmp_path / "hold.lua"
     text = script.read_text()
-
-    again = StateFiles(tmp_path, pools_per_kind=1).prepare(config)
     script.write_text("-- an older one")
-    changed = StateFiles(tmp_path, pools_per_kind=1).prepare(config)
 
-    assert (again, changed) == (False, True)
+    StateFiles(tmp_path, pools_per_kind=1).prepare(config)
+
+    others = replace(config, holds=replace(config.holds, pool_max=2) if config.holds else None)
     assert script.read_text() == text
+    assert config_digest(config) != config_digest(a_config(tmp_path)) != config_digest(others)
 
 
 def test_a_directory_of_an_older_version_gets_what_it_lacks(tmp_path: Path) -> None:
@@ -94,15 +100,72 @@ def test_a_broken_counters_file_starts_from_nothing(tmp_path: Path) -> None:
     assert StateFiles(tmp_path, pools_per_kind=3).counters().revision == 0
 
 
-def test_another_configuration_is_noticed_once(tmp_path: Path) -> None:
-    """The HAProxy that runs was started from the former one."""
+def test_a_start_gives_what_the_configuration_says(tmp_path: Path) -> None:
+    """What runs is compared with it, whoever wrote the files and whatever ended since."""
+    config = a_config(tmp_path)
+    files = StateFiles(tmp_path, pools_per_kind=1)
+    files.prepare(config)
+
+    digest = config_digest(config)
+    assert files.build() == Build(config=digest, pools_per_kind=1)
+    assert f'description "{digest}"' in (tmp_path / "base.cfg").read_text()
+    assert config_digest(replace(config, port=9090)) != digest
+
+
+def test_a_full_disk_leaves_every_file_as_it_was(tmp_path: Path) -> None:
+    """Nothing half-written; said in one line, and written as soon as there is room."""
     config = a_config(tmp_path)
     StateFiles(tmp_path, pools_per_kind=1).prepare(config)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    files = StateFiles(tmp_path, pools_per_kind=2)
+    closed = KeysOnly(grants={key_hash("sk-a"): Grant(tenant=TenantName("acme"))})
+    routing = SavedRouting(servers=(), routes=Routes(), listing="[]", access=closed)
 
-    again = StateFiles(tmp_path, pools_per_kind=1).prepare(config)
-    changed = StateFiles(tmp_path, pools_per_kind=1).prepare(replace(config, port=9090))
+    with full_disk():
+        files.prepare(replace(config, port=9090))
+        files.save(routing, files.counters())
+        files.restore()
+        after = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+        trouble, build = files.trouble, files.build()
+    files.restore()
 
-    assert (again, changed) == (False, True)
+    assert after == before
+    assert trouble == "base.cfg, counters.json, listing.map, pools.cfg, tenants.map: File too large"
+    assert build is None
+    assert files.trouble == ""
+    assert files.build() == Build(
+        config=config_digest(replace(config, port=9090)), pools_per_kind=2
+    )
+    assert key_hash("sk-a") in (tmp_path / "tenants.map").read_text()
+
+
+def test_files_that_nobody_can_read_are_written_again(tmp_path: Path) -> None:
+    """A damaged disk is no reason not to serve."""
+    config = a_config(tmp_path)
+    StateFiles(tmp_path, pools_per_kind=1).prepare(config)
+    for name in ("pools.cfg", "models.map", "counters.json", "tenants.map"):
+        (tmp_path / name).write_bytes(b"\xff\xfe\0")
+
+    files = StateFiles(tmp_path, pools_per_kind=1)
+    files.prepare(config)
+
+    assert files.trouble == ""
+    assert "backend lc0 " in (tmp_path / "pools.cfg").read_text()
+
+
+@contextmanager
+def full_disk() -> Iterator[None]:
+    """Have the kernel refuse every write to a file of this process while the body runs.
+
+    What tests print goes to a file as well, so log lines are kept in memory.
+    """
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, before[1]))
+    try:
+        with capture_logs():
+            yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 def test_more_pools_are_appended_and_fewer_are_not_taken_away(tmp_path: Path) -> None:
@@ -110,13 +173,13 @@ def test_more_pools_are_appended_and_fewer_are_not_taken_away(tmp_path: Path) ->
     StateFiles(tmp_path, pools_per_kind=2).prepare(a_config(tmp_path))
 
     grown = StateFiles(tmp_path, pools_per_kind=3)
-    changed = grown.prepare(a_config(tmp_path))
+    grown.prepare(a_config(tmp_path))
     grown.save_counters(grown.counters())
     shrunk = StateFiles(tmp_path, pools_per_kind=1)
     shrunk.prepare(a_config(tmp_path))
 
     text = (tmp_path / "pools.cfg").read_text()
-    assert changed is True
+    assert grown.counters().pools_per_kind == 3
     assert shrunk.counters().pools_per_kind == 3
     assert [f"backend {name} " in text for name in ("lc0", "lc2", "px2", "lc3")] == [
         *(True, True, True),

@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import signal
+import ssl
 import stat
 from collections.abc import AsyncIterator
 from contextlib import suppress
@@ -184,3 +185,32 @@ async def test_without_a_usable_file_the_first_start_is_refused() -> None:
 
     assert code == 2
     assert f"{missing}: No such file" in said[-1]
+
+
+@pytest.mark.parametrize(
+    ("ciphers", "is_taken"),
+    [
+        ("ECDHE-RSA-AES128-GCM-SHA256:ECDHE-ECDSA-AES128-GCM-SHA256", True),
+        ("ECDHE-RSA-CHACHA20-POLY1305:ECDHE-ECDSA-CHACHA20-POLY1305", True),
+        ("ECDHE-RSA-AES128-SHA:ECDHE-ECDSA-AES128-SHA:ECDHE-ECDSA-AES256-SHA384", False),
+        ("AES128-GCM-SHA256:AES256-GCM-SHA384:AES128-SHA256", False),
+        ("DHE-RSA-AES128-GCM-SHA256", False),
+    ],
+)
+async def test_tls_1_2_is_forward_secret_and_authenticated_or_refused(
+    world: EdgeWorld, *, ciphers: str, is_taken: bool
+) -> None:
+    """Neither CBC nor keys that a stolen certificate would open later."""
+    context = trusting_anything()
+    context.maximum_version = ssl.TLSVersion.TLSv1_2
+    context.set_ciphers(ciphers)
+
+    try:
+        _, writer = await asyncio.open_connection("127.0.0.1", port_of(world), ssl=context)
+    except (ssl.SSLError, ConnectionError):
+        taken = False
+    else:
+        writer.close()
+        taken = True
+
+    assert taken is is_taken

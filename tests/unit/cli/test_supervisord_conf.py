@@ -42,7 +42,7 @@ def test_bad_configuration_is_not_restarted() -> None:
     section = parsed(program())
 
     assert section["autorestart"] == "unexpected"
-    assert section["exitcodes"] == "0,2"
+    assert section["exitcodes"] == "2"
 
 
 def test_a_value_of_two_lines_is_refused() -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from libs.haproxy.commands import ServerSpec
 from libs.haproxy.config import (
+    CIPHERS,
     Balance,
     EdgeConfig,
     PoolConfig,
@@ -17,6 +18,7 @@ from libs.haproxy.config import (
     render_scripts,
 )
 from libs.haproxy.hold import HoldLimits
+from libs.haproxy.replies import http_errors
 
 CONFIG = EdgeConfig(
     admin_socket=Path("/run/s/admin.sock"),
@@ -42,7 +44,8 @@ def test_the_admin_socket_is_for_its_owner_alone() -> None:
 
 def test_tls_comes_from_the_file_beside_the_configuration() -> None:
     """HAProxy finds it in the directory from which it starts; without TLS nothing names it."""
-    bind = "bind 127.0.0.1:8080 ssl crt certificate.pem ssl-min-ver TLSv1.2 alpn h2,http/1.1\n"
+    tls = f"ssl crt certificate.pem ssl-min-ver TLSv1.2 ciphers {CIPHERS} alpn h2,http/1.1"
+    bind = f"bind 127.0.0.1:8080 {tls}\n"
 
     assert bind in render_base(replace(CONFIG, encrypted=True))
     assert "bind 127.0.0.1:8080\n" in render_base(CONFIG)
@@ -130,9 +133,9 @@ def test_pools_choose_in_their_own_way() -> None:
     )
     assert text == (
         "backend lc0 from pool\n    balance leastconn\n\n"
-        "backend lc0-py from pool\n    balance leastconn\n\n"
+        "backend lc0-py from twin\n    balance leastconn\n\n"
         f"backend px0 from pool\n{prefix}\n"
-        f"backend px0-py from pool\n{prefix}"
+        f"backend px0-py from twin\n{prefix}"
     )
 
 
@@ -148,3 +151,12 @@ def test_a_server_on_disk_says_what_it_says_at_runtime() -> None:
 def test_a_map_file_has_one_entry_in_each_line() -> None:
     """As HAProxy reads it."""
     assert render_map((("a", "lc0:a"), ("b", "lc1:b"))) == "a lc0:a\nb lc1:b\n"
+
+
+def test_every_error_that_can_be_configured_has_openai_s_shape() -> None:
+    """Which these are a HAProxy says itself; 200 answers a monitor, of which there is none."""
+    codes = {reply.status for reply in http_errors(retry_after_s=1)}
+
+    assert codes == {400, 401, 403, 404, 405, 407, 408, 410, 413, 421, 422, 425, 429} | set(
+        range(500, 505)
+    )

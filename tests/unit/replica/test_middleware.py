@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from dataclasses import dataclass
 
 import pytest
 from opentelemetry.sdk.trace import TracerProvider
@@ -302,3 +303,43 @@ async def test_a_form_with_a_file_is_not_counted_as_json() -> None:
 
     assert answer.status == 200
     assert subject.app.bodies == [body]
+
+
+@dataclass(slots=True)
+class Program:
+    """A Rust program that answers or not."""
+
+    healthy: bool = True
+    asked: int = 0
+
+    async def answers(self) -> bool:
+        """Tell what it was told to."""
+        self.asked += 1
+        return self.healthy
+
+
+@pytest.mark.parametrize(
+    ("front_end", "healthy", "status", "asked"),
+    [("rust", True, 200, 1), ("rust", False, 503, 1), ("python", False, 200, 0)],
+)
+async def test_a_health_check_about_the_rust_program_asks_it(
+    *, front_end: str, healthy: bool, status: int, asked: int
+) -> None:
+    """Only such a one: the others are about this application alone."""
+    program = Program(healthy=healthy)
+    subject = Subject()
+    tracer = TracerProvider(shutdown_on_exit=False).get_tracer("test")
+    layer = ReplicaMiddleware(subject.app, door=subject.door, tracer=tracer, rust=program)
+
+    answer = await call(layer, "/health", headers={"x-sluice-front-end": front_end})
+
+    assert (answer.status, program.asked) == (status, asked)
+
+
+async def test_a_replica_without_a_rust_program_answers_for_itself() -> None:
+    """Its server in the main pool leads to this application."""
+    subject = Subject()
+
+    answer = await call(subject.middleware, "/health", headers={"x-sluice-front-end": "rust"})
+
+    assert answer.status == 200

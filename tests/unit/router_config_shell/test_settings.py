@@ -85,4 +85,6 @@ def test_connections_stay_within_the_limit_of_open_files(
     wanted: int, files_max: int, expected: int
 ) -> None:
     """HAProxy refuses to start with more than it could open."""
-    assert connections_within(wanted, files_max=files_max) == expected
+    assert connections_within(wanted, files_max=files_max, inside=0) == expected
+    fewer = connections_within(wanted, files_max=1024, inside=300)
+    assert fewer == min(wanted, 84)

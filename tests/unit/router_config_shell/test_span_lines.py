@@ -187,3 +187,18 @@ def test_unreadable_lines_are_told(datagram: bytes) -> None:
     """Anybody on the machine's side of the socket could write one."""
     with pytest.raises(BadSpanLineError):
         parse_line(datagram)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"trace_id": "x"},
+        {"trace_id": "4bf92f3577b34da6a3ce929d0e0e4736\n"},
+        {"span_id": "8824e4528d4503c"},
+        {"parent_id": "evil"},
+    ],
+)
+def test_a_line_with_other_ids_is_unreadable(wrong: dict[str, str]) -> None:
+    """Alone: as a span it would spoil those of everybody in its batch."""
+    with pytest.raises(BadSpanLineError):
+        parse_line(json.dumps(SERVED | wrong).encode())

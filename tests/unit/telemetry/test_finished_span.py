@@ -5,14 +5,17 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import SpanKind
 
 from libs.telemetry.finished_span import FinishedSpan, FinishedSpanLine, as_readable
 from libs.telemetry.otlp_json import parse_line
 from libs.telemetry.otlp_render import render_line
+from libs.telemetry.tracing import ServiceTracerProvider
 
 RESOURCE = Resource({"service.name": 'a "spans" \0 service', "n": 1}, "https://schema")
 SCOPE = "services.replica"
@@ -66,3 +69,37 @@ def test_a_line_reads_back() -> None:
 
     assert (found.name, found.parent_span_id, found.duration_s) == ("engine", "c" * 16, 2.0)
     assert (found.attributes, found.status) == ({"reasons": ("stop",), "tokens": 4}, 2)
+
+
+@pytest.mark.parametrize(
+    ("trace", "span", "parent"), [("evil", *"bb"), (*'a"', ""), (*"ab", "00-")]
+)
+def test_a_span_with_ids_that_are_none_takes_no_other_with_it(
+    trace: str, span: str, parent: str
+) -> None:
+    """Neither in a line of a file nor on its way to a collector."""
+    good = FinishedSpan(
+        name="good",
+        trace_id="a" * 32,
+        span_id="b" * 16,
+        parent_span_id="",
+        start_ns=1,
+        end_ns=3,
+        attributes={},
+    )
+    bad = replace(
+        good, name="bad", trace_id=trace * 32, span_id=span * 16, parent_span_id=parent * 16
+    )
+    batch = [good, bad, replace(good, name="last")]
+    kept = InMemorySpanExporter()
+    provider = ServiceTracerProvider()
+    provider.export_to(kept)
+    record = provider.recorder(SCOPE)
+    assert record is not None
+
+    record(batch)
+    provider.force_flush()
+
+    read = parse_line(FinishedSpanLine(RESOURCE, SCOPE).render(batch))
+    assert [span.name for span in read] == ["good", "last"]
+    assert [span.name for span in kept.get_finished_spans()] == ["good", "last"]

@@ -43,7 +43,7 @@ defaults
     timeout client 10s
     timeout server 10s
 frontend health
-    http-request return status 200
+    http-request return status 200 hdr x-sluice-replica %[req.hdr(x-sluice-server)]
 """
 
 
@@ -71,7 +71,7 @@ async def empty_edge() -> AsyncIterator[EmptyEdge]:
         admin = BusSettings(credentials=nats.credentials(ADMIN), request_timeout_s=_PATIENCE_S)
         bus = await stack.enter_async_context(connect(admin))
         app = await stack.enter_async_context(wire(_settings(folder, nats), TracerProvider()))
-        await app.service.bring_up(config_changed=False)
+        await app.service.bring_up()
         stack.push_async_callback(app.program.stop, timeout_s=0)
         await stack.enter_async_context(running(app.service.follow()))
         yield EmptyEdge(bus=bus, loop=app.service, haproxy_pid=app.program.running() or 0)

@@ -117,7 +117,8 @@ defaults
     timeout server 60s
 frontend upstream
     bind 127.0.0.1:<port>
-    http-request return status 200 if { path /health }
+    acl asked path /health
+    http-request return status 200 hdr x-sluice-replica %[req.hdr(x-sluice-server)] if asked
     http-request wait-for-body time 10s
     http-request return status 200 content-type application/json string '{"whole":true}'
 """
@@ -141,6 +142,7 @@ defaults sluice
     timeout http-request 10s
     timeout http-keep-alive 60s
 defaults pool from sluice
+defaults twin from sluice
 """
 
 _PLAIN_FRONTEND: Final = """

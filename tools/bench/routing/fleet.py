@@ -117,6 +117,7 @@ async def policy_edge(fleet: Fleet, policy: Policy) -> AsyncIterator[str]:
             queue_timeout_s=_QUEUE_S,
             prefix_bytes=policy.prefix_bytes,
             trace_ratio=0.0,
+            proves_identity=False,
         )
         pool = PoolConfig(
             name=_POOLS[policy.balance],

@@ -143,10 +143,15 @@ def _ray(layout: Layout, record: StackRecord, base: Mapping[str, str], *, cuda: 
 
 
 def _router_config(layout: Layout, record: StackRecord, base: Mapping[str, str]) -> Program:
+    """Describe it; supervisord's SIGINT ends HAProxy as well, SIGTERM from anywhere does not."""
     return Program(
         name=ROUTER_CONFIG,
         command=[sys.executable, "-m", "services.router_config"],
-        environment=_edge_environment(layout, record, base),
+        environment={
+            **_edge_environment(layout, record, base),
+            "SLUICE_ROUTER_CONFIG_OWN_HAPROXY": "false",
+        },
+        stop_signal="INT",
         directory=layout.var,
         log_file=layout.logs / "router-config.log",
         stop_wait_s=20,

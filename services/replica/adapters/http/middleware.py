@@ -11,10 +11,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from opentelemetry.trace import Tracer
 
+from libs.contracts.health import FRONT_END_HEADER, RUST
 from services.replica.adapters.http import refusals
 from services.replica.adapters.http.body_model import (
     Unclear,
@@ -37,6 +38,16 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
+
+class Answering(Protocol):
+    """A front end that can be asked whether it answers."""
+
+    async def answers(self) -> bool:
+        """Tell whether it answers health checks now."""
+        ...
+
+
+_FRONT_END_HEADER: Final = FRONT_END_HEADER.encode()
 MODEL_HEADER: Final = b"x-sluice-model"
 LENGTH_HEADER: Final = b"content-length"
 TYPE_HEADER: Final = b"content-type"
@@ -54,10 +65,20 @@ class ReplicaMiddleware:
     """An ASGI application around vLLM's."""
 
     def __init__(
-        self, app: App, *, door: HttpDoor, tracer: Tracer, limits: WorkLimits | None = None
+        self,
+        app: App,
+        *,
+        door: HttpDoor,
+        tracer: Tracer,
+        limits: WorkLimits | None = None,
+        rust: Answering | None = None,
     ) -> None:
-        """Wrap `app`; None takes the default limits."""
+        """Wrap `app`; `rust` is the other front end, which does not know its name.
+
+        Without `limits` the default ones hold.
+        """
         self._app = app
+        self._rust = rust
         self._door = door
         self._tracer = tracer
         self._limits = limits or WorkLimits()
@@ -76,6 +97,8 @@ class ReplicaMiddleware:
                 await _answer(send, refusals.closed_path(scope["path"]))
             case PathKind.HEALTH if self._door.is_leaving:
                 await _answer(send, refusals.draining())
+            case PathKind.HEALTH if not await self._answers_for_rust(scope):
+                await _answer(send, refusals.rust_does_not_answer())
             case PathKind.HEALTH | PathKind.INFO:
                 await self._app(scope, receive, send)
             case PathKind.INFERENCE if not self._door.is_open:
@@ -84,6 +107,12 @@ class ReplicaMiddleware:
                 routed = _header(scope, MODEL_HEADER)
                 with self._door.entered(routed):
                     await self._infer(scope, receive, send, routed=routed)
+
+    async def _answers_for_rust(self, scope: Scope) -> bool:
+        """Vouch for the Rust program where a health check is about it, and there is one."""
+        if self._rust is None or _header(scope, _FRONT_END_HEADER) != RUST:
+            return True
+        return await self._rust.answers()
 
     async def _infer(
         self, scope: Scope, receive: Receive, send: Send, *, routed: str | None

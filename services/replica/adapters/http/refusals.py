@@ -24,6 +24,11 @@ def draining() -> Refusal:
     return _refusal(503, "service_unavailable", "This replica is leaving; try again.", retry)
 
 
+def rust_does_not_answer() -> Refusal:
+    """Say that the replica's other front end is not healthy."""
+    return _refusal(503, "service_unavailable", "The Rust front end does not answer.")
+
+
 def closed_path(path: str) -> Refusal:
     """Refuse a path that is not for clients."""
     return _refusal(404, "invalid_request_error", f"There is nothing at {path}.")

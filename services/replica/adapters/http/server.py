@@ -10,10 +10,9 @@ from typing import Any, Final
 
 import uvicorn
 
+from libs.contracts.health import REPLICA_HEADER
 from libs.engine.arguments import KEEP_ALIVE_S
 from services.replica.sockets import BACKLOG, FrontEndSocket
-
-REPLICA_HEADER: Final = "x-sluice-replica"
 
 CUT_AFTER_S: Final = 2
 """How long requests that outlived the drain get to notice the end."""

@@ -16,6 +16,7 @@ from libs.errors import UsageError
 from libs.haproxy.client import HaproxyClient
 from libs.haproxy.codec import Rejected
 from libs.haproxy.config import CERTIFICATE_FILE
+from services.router_config.adapters.haproxy.whole_file import replace_file
 from services.router_config.domain.certificate import Offered, Unusable
 from services.router_config.ports import Done, Refused
 
@@ -33,9 +34,18 @@ class CertificateFile:
         self._client = client
         self._pem = ""
         self._found: Offered | Unusable | None = None
+        self._to_keep = ""
+        self._copy_trouble = ""
+
+    @property
+    def copy_trouble(self) -> str:
+        """Why the copy is not what is served; empty when it is."""
+        return self._copy_trouble
 
     def prepare(self) -> None:
         """Make the copy from which HAProxy starts; a broken file leaves the last good one.
+
+        A copy that cannot be written is tried again with each look.
 
         Raises:
             UsageError: the file cannot be used, and there is no earlier content.
@@ -48,6 +58,8 @@ class CertificateFile:
 
     def look(self) -> Offered | Unusable:
         """Read the file, and check it if its content is another one than at the last look."""
+        if self._copy_trouble:
+            self._write_copy()
         try:
             content = _read(self._source)
         except OSError as error:
@@ -77,9 +89,17 @@ class CertificateFile:
         return Done(commands=2)
 
     def _keep(self) -> None:
-        beside = self._copy.with_name(f".{self._copy.name}.new")
-        _write_private(beside, self._pem.encode())
-        beside.replace(self._copy)
+        self._to_keep = self._pem
+        self._write_copy()
+
+    def _write_copy(self) -> None:
+        try:
+            self._copy.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            replace_file(self._copy, self._to_keep.encode())
+        except OSError as error:
+            self._copy_trouble = f"{self._copy.name} cannot be written ({error.strerror})"
+        else:
+            self._copy_trouble = ""
 
     def _problem(self, content: bytes) -> str | None:
         """Return what is wrong with a content, None if it can be served."""
@@ -87,16 +107,22 @@ class CertificateFile:
             return f"is larger than {CERTIFICATE_BYTES_MAX} bytes"
         if not content.isascii():
             return "is no PEM file"
-        # The library reads key and certificate from files alone.
-        scratch = self._copy.with_name(f".{self._copy.name}.check")
-        _write_private(scratch, content)
-        try:
-            ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(scratch, password=_no_password)
-        except (ssl.SSLError, ValueError) as error:
-            return f"holds no certificate with its private key ({_reason(error)})"
-        finally:
-            scratch.unlink()
-        return None
+        return _flaw(content)
+
+
+def _flaw(content: bytes) -> str | None:
+    """Try a content out; the library reads files alone, so this one is in memory."""
+    try:
+        with os.fdopen(os.memfd_create("certificate", os.MFD_CLOEXEC), "wb") as scratch:
+            scratch.write(content)
+            scratch.flush()
+            path = f"/proc/self/fd/{scratch.fileno()}"
+            ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(path, password=_no_password)
+    except (ssl.SSLError, ValueError) as error:
+        return f"holds no certificate with its private key ({_reason(error)})"
+    except OSError as error:
+        return f"cannot be tried out ({error.strerror})"
+    return None
 
 
 def forget_certificate(state_dir: Path) -> None:
@@ -107,12 +133,6 @@ def forget_certificate(state_dir: Path) -> None:
 def _read(path: Path) -> bytes:
     with path.open("rb") as file:
         return file.read(CERTIFICATE_BYTES_MAX + 1)
-
-
-def _write_private(path: Path, content: bytes) -> None:
-    path.unlink(missing_ok=True)
-    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-        file.write(content)
 
 
 def _reason(error: ssl.SSLError | ValueError) -> str:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final, assert_never
 
 from libs.contracts.ids import ModelName
-from libs.contracts.lease import Endpoint, UnixEndpoint
+from libs.contracts.lease import Address, Endpoint, UnixEndpoint
 from libs.haproxy import commands as ha
 from libs.haproxy import config as ha_config
 from libs.haproxy.codec import is_word
@@ -32,7 +33,7 @@ from services.router_config.domain.model import (
     ServerName,
     twin_of,
 )
-from services.router_config.domain.pairs import seconds
+from services.router_config.domain.pairs import doors, seconds
 from services.router_config.domain.plan import (
     Adjust,
     Drain,
@@ -85,8 +86,8 @@ def server_commands(
 ) -> tuple[ha.ServerCommand, ...]:
     """Return the commands of an action about one server, in their order."""
     match action:
-        case Join(server=server, is_second=is_second):
-            spec = server_spec(server, is_second=is_second)
+        case Join(server=server, is_second=is_second, door=door):
+            spec = server_spec(server, is_second=is_second, door=door)
             return (
                 ha.AddServer(pool=server.key.pool, server=spec),
                 *_admit(server.key),
@@ -106,7 +107,9 @@ def server_commands(
 
 
 @lru_cache(maxsize=8192)
-def server_spec(server: Server, *, is_second: bool = False) -> ha.ServerSpec:
+def server_spec(
+    server: Server, *, is_second: bool = False, door: Address | None = None
+) -> ha.ServerSpec:
     """Return a server as HAProxy declares it; remembered, since every change writes all of them.
 
     Raises:
@@ -121,6 +124,7 @@ def server_spec(server: Server, *, is_second: bool = False) -> ha.ServerSpec:
         weight=SERVER_WEIGHT,
         maxconn=server.maxconn,
         check_interval_s=SECOND_CHECK_INTERVAL_S if is_second else CHECK_INTERVAL_S,
+        check_at=None if door is None else str(door),
     )
 
 
@@ -131,9 +135,10 @@ def pool_configs(servers: Iterable[Server], *, pools_per_kind: int) -> tuple[Poo
     """
     within: dict[str, list[ha.ServerSpec]] = {}
     placed = [server for server in servers if server.endpoint is not None]
-    second = seconds(placed)
+    second, at = seconds(placed), doors(placed)
     for server in placed:
-        spec = server_spec(server, is_second=server.key in second)
+        is_second = server.key in second
+        spec = server_spec(server, is_second=is_second, door=at.get(server.key))
         within.setdefault(server.key.pool, []).append(spec)
     names = [(kind, f"{kind}{index}") for kind in PoolKind for index in range(pools_per_kind)]
     return tuple(
@@ -296,6 +301,18 @@ def pool_demand(stats: Iterable[Stat], holds: Mapping[str, int] | None) -> tuple
         )
         for pool, count in refused.items()
     )
+
+
+def pools_per_kind(stats: Iterable[Stat]) -> int:
+    """Return how many pools of each kind there are, whatever was meant to be there."""
+    found = Counter(
+        stat.pool.rstrip("0123456789") for stat in stats if stat.server is None and _is_main(stat)
+    )
+    return min(found[kind] for kind in PoolKind)
+
+
+def _is_main(stat: Stat) -> bool:
+    return _is_pool(stat.pool) and not stat.pool.endswith(TWIN_SUFFIX)
 
 
 def busy_pools(stats: Iterable[Stat]) -> frozenset[PoolName]:

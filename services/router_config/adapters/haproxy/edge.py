@@ -27,9 +27,11 @@ from services.router_config.adapters.haproxy.codec import (
     ServerTables,
     busy_pools,
     pool_demand,
+    pools_per_kind,
     server_commands,
 )
 from services.router_config.adapters.haproxy.maps import EdgeMaps
+from services.router_config.adapters.haproxy.vouching import Vouch, vouch
 from services.router_config.domain.model import Observed, ObservedServer, ServerKey
 from services.router_config.domain.plan import Action, Admit, Block, Join, Publish, Retire
 from services.router_config.ports import Done, EdgeView, Outcome, Pending, Refused
@@ -51,16 +53,17 @@ class HaproxyEdge:
         self,
         client: HaproxyClient,
         *,
-        pools_per_kind: Callable[[], int],
         addresses: Mapping[ServerKey, UnixEndpoint],
         now: Callable[[], float],
+        vouch: Vouch = vouch,
     ) -> None:
-        """Use a client; `now` is Unix time in seconds.
+        """Use a client; `now` is monotonic time in seconds.
 
-        `addresses` are those of servers on unix sockets that may be there already.
+        `addresses` are those of servers on unix sockets that may be there already; `vouch` tells
+        whether a replica is where its lease says.
         """
+        self._vouch = vouch
         self._client = client
-        self._pools_per_kind = pools_per_kind
         self._maps = EdgeMaps(client, now=now)
         self._addresses = dict(addresses)
         self._tables = ServerTables()
@@ -84,7 +87,7 @@ class HaproxyEdge:
                 servers=servers,
                 routes=routes.routes,
                 listing=self._maps.listing,
-                pools_per_kind=self._pools_per_kind(),
+                pools_per_kind=pools_per_kind(stats),
                 foreign=routes.foreign,
                 access=access.access,
                 access_foreign=access.foreign,
@@ -96,6 +99,7 @@ class HaproxyEdge:
             version=info.version.partition("-")[0],
             pid=info.pid,
             dropped_spans=info.dropped_logs,
+            config=info.description,
         )
 
     async def apply(self, action: Action) -> Outcome:
@@ -123,11 +127,31 @@ class HaproxyEdge:
         Raises:
             PeerUnreachableError: HAProxy does not answer in time.
         """
-        outcomes: list[Outcome] = []
-        for alike, group in groupby(actions, key=_goes_with_others):
+        outcomes = await self._objections(actions)
+        rest = [each for each in enumerate(actions) if each[0] not in outcomes]
+        for alike, group in groupby(rest, key=lambda each: _goes_with_others(each[1])):
             for batch in _batched(group, ACTIONS_AT_ONCE if alike else 1):
-                outcomes += await self._apply_batch(batch)
-        return outcomes
+                done = await self._apply_batch(tuple(action for _, action in batch))
+                outcomes |= zip((place for place, _ in batch), done, strict=True)
+        return [outcomes[place] for place in range(len(actions))]
+
+    async def _objections(self, actions: Sequence[Action]) -> dict[int, Outcome]:
+        """Return the places of servers whose replica is not where it should be, to be tried again.
+
+        Nothing of a replica joins where one of its front ends must not: a name leads to both.
+        """
+        joins = {p: action for p, action in enumerate(actions) if isinstance(action, Join)}
+        said = await self._vouch(list(joins.values())) if joins else ()
+        reasons = {
+            join.server.key.name: reason
+            for join, reason in zip(joins.values(), said, strict=True)
+            if reason
+        }
+        return {
+            place: Pending(reason=reasons[join.server.key.name])
+            for place, join in joins.items()
+            if join.server.key.name in reasons
+        }
 
     async def _apply_batch(self, batch: tuple[Action, ...]) -> list[Outcome]:
         """Do them in one line; where HAProxy objects, one by one, to learn to which."""
@@ -165,7 +189,9 @@ def _goes_with_others(action: Action) -> bool:
     return not isinstance(action, Publish | Admit | Block | Retire)
 
 
-def _batched(items: Iterable[Action], size: int) -> Iterator[tuple[Action, ...]]:
+def _batched(
+    items: Iterable[tuple[int, Action]], size: int
+) -> Iterator[tuple[tuple[int, Action], ...]]:
     """Cut into pieces of at most this size."""
     rest = iter(items)
     while piece := tuple(islice(rest, size)):

@@ -18,6 +18,7 @@ from libs.haproxy.config import (
     POOLS_FILE,
     TENANTS_MAP,
     EdgeConfig,
+    config_digest,
     render_base,
     render_map,
     render_pools,
@@ -35,9 +36,11 @@ from services.router_config.adapters.haproxy.codec import (
     read_addresses,
     route_entries,
 )
+from services.router_config.adapters.haproxy.whole_file import replace_file
 from services.router_config.domain.access import Access, KeysOnly
 from services.router_config.domain.desire import listing
 from services.router_config.domain.model import Routes, ServerKey
+from services.router_config.domain.reload import Build
 from services.router_config.domain.route_changes import route_changes
 from services.router_config.ports import Counters, SavedRouting
 
@@ -49,15 +52,21 @@ _COUNTERS: Final = TypeAdapter(Counters)
 
 
 class StateFiles:
-    """Reads and writes one state directory; every file is replaced whole."""
+    """Reads and writes one state directory; every file is replaced whole.
+
+    What cannot be written, on a full disk for one, ends nothing: it is `trouble`.
+    """
 
     def __init__(self, directory: Path, *, pools_per_kind: int) -> None:
         """Use a directory that may not exist yet; it never gets fewer pools than it had."""
         self._directory = directory
+        self._wanted: dict[str, str] = {}
         self._written: dict[str, str] = {}
+        self._troubles: dict[str, str] = {}
+        self._config = ""
+        self._scripts: frozenset[str] = frozenset()
         self._saved: tuple[SavedRouting, int] | None = None
         self._counters = self._load(pools_per_kind)
-        self._pools_before = self._counters.pools_per_kind
         if self._counters.pools_per_kind < pools_per_kind:
             self._counters = replace(self._counters, pools_per_kind=pools_per_kind)
 
@@ -74,15 +83,23 @@ class StateFiles:
         """Return the unix sockets of the servers that were last saved."""
         return read_addresses(self._read(POOLS_FILE) or "")
 
-    def prepare(self, config: EdgeConfig) -> bool:
-        """Make everything that a start needs.
+    @property
+    def trouble(self) -> str:
+        """Which files cannot be written, and why; empty when all are as they should be."""
+        reasons = sorted(set(self._troubles.values()))
+        return f"{', '.join(sorted(self._troubles))}: {', '.join(reasons)}" if reasons else ""
 
-        True if a running HAProxy cannot become this by commands: it must be replaced.
-        """
-        self._directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-        texts = {BASE_FILE: render_base(config), **render_scripts(config)}
-        before = {name: self._read(name) for name in texts}
-        for name, text in texts.items():
+    def build(self) -> Build | None:
+        """Return what a start would give; None while it is not what it should be."""
+        if {BASE_FILE, POOLS_FILE, *self._scripts} & self._troubles.keys():
+            return None
+        return Build(config=self._config, pools_per_kind=self._counters.pools_per_kind)
+
+    def prepare(self, config: EdgeConfig) -> None:
+        """Make everything that a start needs; what cannot be written now is tried again later."""
+        scripts = render_scripts(config)
+        self._config, self._scripts = config_digest(config), frozenset(scripts)
+        for name, text in {BASE_FILE: render_base(config), **scripts}.items():
             self._write(name, text)
         if self._read(POOLS_FILE) is None or self._read(MODELS_MAP) is None:
             nothing = SavedRouting(
@@ -93,18 +110,19 @@ class StateFiles:
             self._write_access(self._access())
             self._write(FAILING_MAP, self._read(FAILING_MAP) or "")
             self._add_pools()
-        return before[BASE_FILE] is not None and (
-            before != texts or self._pools_before != self._counters.pools_per_kind
-        )
 
     def restore(self) -> None:
-        """Write every file again that somebody removed: a HAProxy may start from them any time."""
+        """Write every file again that somebody removed, or that could not be written before.
+
+        A HAProxy may start from them any time.
+        """
         lost = [name for name in self._written if not (self._directory / name).exists()]
         if lost:
             _log.warning("state_files_lost", files=lost)
-            self._directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         for name in lost:
-            self._write(name, self._written.pop(name))
+            del self._written[name]
+        for name in dict.fromkeys((*lost, *self._troubles)):
+            self._write(name, self._wanted[name])
 
     def save(self, routing: SavedRouting, counters: Counters) -> None:
         """Write routing and counters; what stays the same is not written again."""
@@ -129,7 +147,7 @@ class StateFiles:
 
     def _routes_text(self, routes: Routes, before: SavedRouting | None) -> str:
         """Render routes; where few of many names differ, by changing what was written before."""
-        text = self._written.get(MODELS_MAP)
+        text = self._wanted.get(MODELS_MAP)
         if before is not None and text is not None and len(routes) > REPLACED_NAMES_MAX:
             changes = route_changes(before.routes, routes, at_most=EDITS_MAX)
             if changes is not None:
@@ -170,19 +188,35 @@ class StateFiles:
             return Counters(pools_per_kind=pools_per_kind)
 
     def _read(self, name: str) -> str | None:
+        """Read a file; None where it is not there, or nobody could start from it."""
         try:
             return (self._directory / name).read_text()
-        except FileNotFoundError:
+        except (OSError, UnicodeDecodeError):
             return None
 
     def _write(self, name: str, text: str) -> None:
+        """Replace a file whole; where that fails, what was there stays, and `restore` tries again.
+
+        HAProxy has what it needs in memory, so no file is worth an end of its management.
+        """
+        self._wanted[name] = text
         if self._written.get(name) == text:
+            self._troubles.pop(name, None)
             return
-        path = self._directory / name
-        beside = path.with_name(f".{name}.new")
-        beside.write_bytes(text.encode())
-        beside.replace(path)
+        try:
+            self._directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+            replace_file(self._directory / name, text.encode())
+        except OSError as error:
+            self._note_trouble(name, error)
+            return
         self._written[name] = text
+        self._troubles.pop(name, None)
+
+    def _note_trouble(self, name: str, error: OSError) -> None:
+        reason = error.strerror or str(error)
+        if self._troubles.get(name) != reason:
+            _log.error("state_file_not_written", file=name, reason=reason)
+        self._troubles[name] = reason
 
 
 def _backends(pools: str) -> list[str]:

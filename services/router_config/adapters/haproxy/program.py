@@ -1,6 +1,11 @@
 """HAProxy's process: started in a session of its own, adopted again, watched, replaced, stopped.
 
 It outlives router-config, so it is never a child that somebody waits for: a pidfd tells its end.
+
+Only a HAProxy that is gone is *lost*: its process has ended, or nobody listens on its admin socket.
+One that does not answer may be slow, stopped for a while, or starved of a CPU, and still carry
+every stream; it is watched and asked again, and never ended. One that serves without an admin
+socket is replaced: the new one listens beside it, and the old one finishes its streams.
 """
 
 from __future__ import annotations
@@ -9,21 +14,33 @@ import asyncio
 import os
 import signal
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import Final
 
-from libs.errors import PeerUnreachableError, TransientError, UsageError
+from libs.errors import PeerGoneError, PeerUnreachableError, TransientError, UsageError
 from libs.haproxy.client import HaproxyClient
 from libs.haproxy.commands import ShowInfo
 from libs.haproxy.config import BASE_FILE, POOLS_FILE
 from libs.haproxy.tables import parse_info
+from libs.telemetry.logging import get_logger
+from services.router_config.adapters.haproxy.identity import (
+    identify,
+    read_identity,
+    still_runs,
+    with_command,
+    write_identity,
+)
+from services.router_config.adapters.haproxy.whole_file import replace_file
+from services.router_config.ports import ProgramSilentError
 
 LOG_BYTES_MAX: Final = 16 * 1024 * 1024
 _POLL_S: Final = 0.02
 _TERMINATE_S: Final = 2.0
+
+_log = get_logger(__name__)
 
 
 class HaproxyStartError(TransientError):
@@ -36,7 +53,7 @@ class Launch:
 
     Attributes:
         state_dir: where its configuration and maps are.
-        pid_file: where the pid of the one that serves is kept.
+        pid_file: where the pid of the one that serves is kept; its identity is beside it.
         api: host and port on which it serves; probed before a first start.
         start_timeout_s: how long it may take until its admin socket answers.
     """
@@ -49,11 +66,25 @@ class Launch:
     api: tuple[str, int]
     start_timeout_s: float
 
-    def arguments(self, *, replace: int | None) -> list[str]:
-        """Return the command line; with `replace`, listeners come from that process."""
-        files = ["-C", str(self.state_dir), "-f", BASE_FILE, "-f", POOLS_FILE]
-        takeover = ["-x", str(self.admin_socket), "-sf", str(replace)] if replace else []
-        return [str(self.binary), "-db", *files, *takeover]
+    @property
+    def identity_file(self) -> Path:
+        """Where it is written which process serves."""
+        return self.pid_file.with_suffix(".json")
+
+    @property
+    def files(self) -> list[str]:
+        """Return the arguments that every HAProxy of this state directory has."""
+        return ["-db", "-C", str(self.state_dir), "-f", BASE_FILE, "-f", POOLS_FILE]
+
+    def arguments(self, *, replace: Sequence[int], takes_listeners: bool) -> list[str]:
+        """Return the command line.
+
+        `replace` are processes that are asked to finish once the new one listens; with
+        `takes_listeners` it gets its listeners from the one at the admin socket.
+        """
+        takeover = ["-x", str(self.admin_socket)] if takes_listeners else []
+        finishing = ["-sf", *map(str, replace)] if replace else []
+        return [str(self.binary), *self.files, *takeover, *finishing]
 
 
 class HaproxyProgram:
@@ -67,6 +98,7 @@ class HaproxyProgram:
         self._pidfd: int | None = None
         self._pid: int | None = None
         self._gone = asyncio.Event()
+        self._former: dict[int, int] = {}
 
     def running(self) -> int | None:
         """Return the pid of the one that serves; None when it ended."""
@@ -77,32 +109,41 @@ class HaproxyProgram:
         self._wake = wake
 
     async def adopt(self) -> int | None:
-        """Take over the one whose admin socket answers; end one that serves without a socket."""
-        pid = await self._answering()
-        if pid is not None:
-            self._watch(pid)
-            return pid
-        await self._end_stray()
-        return None
+        """Take over the one that has the admin socket, answering or not; None if there is none.
+
+        Raises:
+            ProgramSilentError: it does not answer, and nothing tells which process it is.
+        """
+        try:
+            pid = parse_info(await self._client.query(ShowInfo())).pid
+        except PeerGoneError:
+            return None
+        except PeerUnreachableError as exc:
+            return self._adopt_silent(exc)
+        self._watch(pid)
+        self._note(pid)
+        return self._pid
 
     async def start(self, *, replace: int | None = None) -> int:
         """Start one from the state on disk and return its pid once it answers.
+
+        Whatever goes wrong, a HAProxy that serves goes on, and is watched.
 
         Raises:
             UsageError: somebody else listens on the port.
             HaproxyStartError: it ended at once or did not answer in time.
         """
-        if replace is None:
+        replaced = [replace] if replace is not None else self._strays()
+        if not replaced:
             _require_free(*self._launch.api)
-        self._unwatch()
-        pid = self._spawn(replace)
-        if replace is None:
+        pid = self._spawn(replaced, takes_listeners=bool(replaced) and await self._is_reachable())
+        if not replaced:
             self._note(pid)
         try:
             async with asyncio.timeout(self._launch.start_timeout_s):
                 await self._until_answering(pid)
         except TimeoutError as exc:
-            _kill_child(pid)
+            await self._settle_for(pid, replaced)
             raise HaproxyStartError(why="no answer in time", log=self._last_words()) from exc
         self._note(pid)
         self._watch(pid)
@@ -115,9 +156,10 @@ class HaproxyProgram:
             (signal.SIGTERM, _TERMINATE_S),
             (signal.SIGKILL, _TERMINATE_S),
         ):
-            if self._pid is None:
+            if self._pidfd is None:
                 return
-            _send(self._pid, number)
+            with suppress(ProcessLookupError):
+                signal.pidfd_send_signal(self._pidfd, number)
             with suppress(TimeoutError):
                 async with asyncio.timeout(limit_s):
                     await self._gone.wait()
@@ -125,6 +167,28 @@ class HaproxyProgram:
     def close(self) -> None:
         """Stop watching; the program goes on."""
         self._unwatch()
+        for pidfd in list(self._former):
+            self._forget_former(pidfd)
+
+    def _adopt_silent(self, cause: PeerUnreachableError) -> int:
+        """Watch the process that is known to have the admin socket: it may answer later."""
+        known = read_identity(self._launch.identity_file)
+        if known is not None:
+            self._watch(known.pid)
+            if still_runs(known):  # looked at once its pid can no longer become another's
+                return known.pid
+            self._unwatch()
+        raise ProgramSilentError from cause
+
+    async def _is_reachable(self) -> bool:
+        """Tell whether somebody listens on the admin socket, who can hand listeners over."""
+        try:
+            await self._client.query(ShowInfo())
+        except PeerGoneError:
+            return False
+        except PeerUnreachableError:
+            return True
+        return True
 
     async def _until_answering(self, pid: int) -> None:
         while await self._answering() != pid:
@@ -139,69 +203,101 @@ class HaproxyProgram:
         except PeerUnreachableError:
             return None
 
-    async def _end_stray(self) -> None:
-        """A HAProxy of ours that lost its socket would keep the port and get no more changes."""
-        pid = self._stray()
-        if pid is not None:
-            self._watch(pid)
-            await self.stop(timeout_s=0)
+    async def _settle_for(self, pid: int, replaced: Sequence[int]) -> None:
+        """Decide who serves when a new program has not answered in time.
 
-    def _stray(self) -> int | None:
-        """Return the pid in the pid file if a HAProxy of this state directory still has it."""
-        try:
-            pid = int(self._launch.pid_file.read_text())
-            arguments = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
-        except (OSError, ValueError):
-            return None
-        return pid if str(self._launch.state_dir).encode() in arguments else None
+        If the old one answers, the new one has taken nothing over yet and is ended. Otherwise the
+        new one has the listeners, or nobody else does: slow as it is, it is the one to look after.
+        """
+        if await self._answering() in replaced:
+            _kill_child(pid)
+        else:
+            self._note(pid)
+            self._watch(pid)
+
+    def _strays(self) -> list[int]:
+        """Return processes of this state directory that serve without an admin socket."""
+        return sorted(each.pid for each in with_command(self._launch.files))
 
     def _note(self, pid: int) -> None:
-        """Write the pid down, whole or not at all."""
-        beside = self._launch.pid_file.with_suffix(".new")
-        beside.write_text(f"{pid}\n")
-        beside.replace(self._launch.pid_file)
+        """Write down who serves; on a full disk the old notes stay, which name another process."""
+        who = identify(pid)  # a process that has just begun may have no command yet
+        try:
+            self._launch.pid_file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            if who is not None:
+                write_identity(self._launch.identity_file, who)
+            replace_file(self._launch.pid_file, f"{pid}\n".encode())
+        except OSError as error:
+            _log.warning("haproxy_pid_not_written", pid=pid, error=str(error))
 
-    def _spawn(self, replace: int | None) -> int:
+    def _spawn(self, replace: Sequence[int], *, takes_listeners: bool) -> int:
         """Start in a process group of its own: what ends router-config does not reach it.
 
         It shares the session: Linux divides a CPU among sessions first, and an almost idle one
         that wakes between busy ones was seen to wait 200 ms for its turn.
         It gets no environment: its configuration uses none, and secrets stay here.
+
+        Raises:
+            HaproxyStartError: the kernel cannot start it.
         """
-        arguments = self._launch.arguments(replace=replace)
-        with self._open_log() as log:
+        arguments = self._launch.arguments(replace=replace, takes_listeners=takes_listeners)
+        log = self._open_log()
+        try:
+            # A run directory that was removed is needed for the admin socket.
+            self._launch.admin_socket.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             return os.posix_spawn(
                 arguments[0],
                 arguments,
                 {},
                 file_actions=[
                     (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
-                    (os.POSIX_SPAWN_DUP2, log.fileno(), 1),
-                    (os.POSIX_SPAWN_DUP2, log.fileno(), 2),
+                    (os.POSIX_SPAWN_DUP2, log, 1),
+                    (os.POSIX_SPAWN_DUP2, log, 2),
                 ],
                 setpgroup=0,
             )
+        except OSError as exc:
+            raise HaproxyStartError(why=str(exc)) from exc
+        finally:
+            os.close(log)
 
-    def _open_log(self) -> BinaryIO:
-        """Append; beyond its limit the log of earlier programs becomes the one before."""
+    def _open_log(self) -> int:
+        """Open the log to append; where that is not possible, HAProxy's words are lost.
+
+        Beyond its limit the log of earlier programs becomes the one before.
+        """
         log = self._launch.log_file
-        log.parent.mkdir(parents=True, exist_ok=True)
-        if log.exists() and log.stat().st_size > LOG_BYTES_MAX:
-            log.replace(log.with_name(f"{log.name}.1"))
-        return log.open("ab")
+        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
+        try:
+            log.parent.mkdir(parents=True, exist_ok=True)
+            if log.exists() and log.stat().st_size > LOG_BYTES_MAX:
+                log.replace(log.with_name(f"{log.name}.1"))
+            return os.open(log, flags, 0o600)
+        except OSError:
+            return os.open(os.devnull, os.O_WRONLY)
 
     def _last_words(self) -> str:
         """Return HAProxy's last alert, which says why it did not start."""
-        lines = self._launch.log_file.read_text(errors="replace").splitlines()
+        try:
+            lines = self._launch.log_file.read_text(errors="replace").splitlines()
+        except OSError:
+            return ""
         alerts = [line for line in lines if "[ALERT]" in line] or lines
         return alerts[-1].strip() if alerts else ""
 
     def _watch(self, pid: int) -> None:
-        self._unwatch()
-        self._pidfd = os.pidfd_open(pid)
-        self._pid = pid
+        """Watch a process instead of the one before, whose end is still waited for."""
+        if pid == self._pid:
+            return
+        try:
+            pidfd = os.pidfd_open(pid)
+        except ProcessLookupError:
+            self._unwatch()
+            return
+        self._keep_former()
+        self._pidfd, self._pid = pidfd, pid
         self._gone.clear()
-        asyncio.get_running_loop().add_reader(self._pidfd, self._on_readable)
+        asyncio.get_running_loop().add_reader(pidfd, self._on_readable)
 
     def _on_readable(self) -> None:
         self._unwatch()
@@ -215,6 +311,21 @@ class HaproxyProgram:
             _reap(self._pid)
         self._pidfd = self._pid = None
         self._gone.set()
+
+    def _keep_former(self) -> None:
+        """Go on watching one that was replaced: an ended child must be collected."""
+        if self._pidfd is None or self._pid is None:
+            return
+        loop = asyncio.get_running_loop()
+        loop.remove_reader(self._pidfd)
+        self._former[self._pidfd] = self._pid
+        loop.add_reader(self._pidfd, self._forget_former, self._pidfd)
+        self._pidfd = self._pid = None
+
+    def _forget_former(self, pidfd: int) -> None:
+        asyncio.get_running_loop().remove_reader(pidfd)
+        os.close(pidfd)
+        _reap(self._former.pop(pidfd))
 
 
 def _require_free(host: str, port: int) -> None:
@@ -239,7 +350,7 @@ def _exit_code(pid: int) -> int | None:
 
 
 def _kill_child(pid: int) -> None:
-    _send(pid, signal.SIGKILL)
+    os.kill(pid, signal.SIGKILL)  # a child that was not waited for keeps its pid
     os.waitpid(pid, 0)
 
 
@@ -247,11 +358,6 @@ def _reap(pid: int) -> None:
     """Collect an ended child; one that was adopted is somebody else's."""
     with suppress(ChildProcessError):
         os.waitpid(pid, os.WNOHANG)
-
-
-def _send(pid: int, number: signal.Signals) -> None:
-    with suppress(ProcessLookupError):
-        os.kill(pid, number)
 
 
 def _nothing() -> None:

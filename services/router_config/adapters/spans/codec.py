@@ -11,11 +11,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Annotated, Final
 
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.trace import SpanKind
-from pydantic import TypeAdapter, ValidationError
+from pydantic import StringConstraints, TypeAdapter, ValidationError
 
 from libs.errors import TerminalError
 from libs.telemetry.finished_span import Attribute, FinishedSpan
@@ -33,6 +33,12 @@ _OPERATIONS: Final[Mapping[str, str]] = {
 }
 
 
+TraceText = Annotated[str, StringConstraints(pattern="^[0-9a-f]{32}$")]
+SpanText = Annotated[str, StringConstraints(pattern="^[0-9a-f]{16}$")]
+ParentText = Annotated[str, StringConstraints(pattern="^([0-9a-f]{16}|-?)$")]
+"""What goes into a batch beside other requests' spans must be what it says."""
+
+
 class BadSpanLineError(TerminalError):
     """A line of the span log cannot be read."""
 
@@ -45,9 +51,9 @@ class SpanLine:
         tenant: a HAProxy that serves its last streams after a reload may not tell it.
     """
 
-    trace_id: str
-    span_id: str
-    parent_id: str
+    trace_id: TraceText
+    span_id: SpanText
+    parent_id: ParentText
     started_us: int
     request_ms: int
     queue_ms: int

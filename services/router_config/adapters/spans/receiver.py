@@ -5,9 +5,8 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
-from typing import Final
+from typing import Final, Never
 
 from libs.contracts.lease import FrontEnd
 from libs.haproxy.config import TWIN_SUFFIX
@@ -62,18 +61,44 @@ class SpanReceiver:
         self._front_end_of = front_end_of
         self._on_hold = on_hold
         self._socket: socket.socket | None = None
+        self._is_away = False
         self._spans: list[FinishedSpan] = []
         self._flushing: asyncio.TimerHandle | None = None
         self.unreadable_count = 0
 
     def open(self) -> None:
-        """Listen, in place of whoever listened before."""
-        with suppress(FileNotFoundError):
-            self._path.unlink()
+        """Listen, in place of whoever listened before.
+
+        Where the socket cannot be made, on a full disk for one, `keep_open` tries again.
+        """
+        try:
+            self._open()
+        except OSError as error:
+            if not self._is_away:
+                _log.error("span_socket_unavailable", path=str(self._path), error=str(error))
+            self._is_away = True
+        else:
+            self._is_away = False
+
+    async def keep_open(self, *, every_s: float) -> Never:
+        """Look this often whether the socket is there, and make it again if it is not."""
+        while True:
+            await asyncio.sleep(every_s)
+            if self._socket is None or not self._path.exists():
+                self.close()
+                self.open()
+
+    def _open(self) -> None:
+        self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._path.unlink(missing_ok=True)
         listening = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER_BYTES)
-        listening.bind(str(self._path))
-        self._path.chmod(0o600)
+        try:
+            listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER_BYTES)
+            listening.bind(str(self._path))
+            self._path.chmod(0o600)
+        except OSError:
+            listening.close()
+            raise
         self._socket = listening
         asyncio.get_running_loop().add_reader(listening, self._on_readable, listening)
 
