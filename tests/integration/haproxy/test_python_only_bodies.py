@@ -16,11 +16,19 @@ from hypothesis import strategies as st
 
 from libs.haproxy.commands import ServerSpec
 from libs.haproxy.config import Balance, PoolConfig
-from libs.haproxy.front_ends import TABLE
+from libs.haproxy.front_ends import MEASURED_FROM_BYTES, NEAR_THE_END, TABLE
 from libs.testing.fake_replica import fake_replica
 from libs.testing.real_haproxy import edge_config, real_haproxy
 
-BAD_VALUES = {"prompt": ["a"], "content": 7, "name": "x"}
+LARGE_VALUE = {"x": "y" * MEASURED_FROM_BYTES}
+"""Python has limits for the size of these members; small ones are served by Rust."""
+
+BAD_VALUES: dict[str, object] = {
+    "prompt": ["a"],
+    "content": 7,
+    "name": "x",
+    **{name: LARGE_VALUE for name, shape in TABLE.beginnings.items() if shape == NEAR_THE_END},
+}
 SPACES = st.sampled_from(["", "", "", " ", "\n\t", "  \r\n"])
 HARMLESS = st.sampled_from(["user", "stop", "metadata", "x", "nn", "tool", "[", "}", '"n":', "\\"])
 TEXTS = st.sampled_from(
