@@ -5,12 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
 
 from libs.bus.permissions import PERMISSIONS, UserPermissions
-
-MEMORY_STORE_MAX_MIB: Final = 192
-"""Room for all leases: nats-server counts a bucket twice when it is asked to make it once more."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,7 +18,7 @@ class NatsConf:
         store_dir: JetStream's folder; created by the server.
         passwords: by user; every user of `libs.bus.permissions` needs one.
         host: loopback unless machines share the bus.
-        file_store_max_mib: room for all buckets and streams on disk.
+        file_store_max_mib: room for all buckets and streams.
     """
 
     port: int
@@ -51,9 +47,9 @@ max_connections: 4096
 write_deadline: "5s"
 jetstream {{
   store_dir: {_text(conf.store_dir)}
-  max_memory_store: {MEMORY_STORE_MAX_MIB}MB
+  max_memory_store: 64MB
   max_file_store: {conf.file_store_max_mib}MB
-  # Streams on disk are written rarely; acknowledged writes must survive a power cut.
+  # Acknowledged writes must survive a power cut.
   sync_interval: always
 }}
 authorization {{

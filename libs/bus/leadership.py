@@ -4,8 +4,8 @@ A leader that cannot refresh its claim stops leading before the claim expires on
 own monotonic clock. A standby takes over a claim that has not changed for longer than its TTL by
 the standby's clock: after an unclean end, nats-server can bring back a dead leader's claim.
 Each write names the revision that it replaces, so exactly one of two claimants wins.
-Two leaders are still possible for up to a second, when the bus itself was started again and a
-standby claims before the leader has noticed, so what leaders do must be idempotent.
+Two leaders are still possible for up to a second if the bus lost the claim and a standby claims
+before the leader has noticed, so what leaders do must be idempotent.
 """
 
 from __future__ import annotations

@@ -41,16 +41,8 @@ HISTORY_BY_BUCKET: Final = {
 }
 """Every bucket, and how many revisions of each key it keeps."""
 
-MEMORY_BYTES_MAX_BY_BUCKET: Final = {
-    REPLICAS_BUCKET: 64 * 1024 * 1024,
-    LEADERS_BUCKET: 1024 * 1024,
-    ROUTING_BUCKET: 4 * 1024 * 1024,
-}
-"""Buckets of leases, which are kept in memory alone: they are written every second, so they need
-not outlive the server; a full disk does not stop them, and none can come back from the store.
-
-Source: ADR-0017.
-"""
+LEASE_BUCKETS: Final = (REPLICAS_BUCKET, LEADERS_BUCKET, ROUTING_BUCKET)
+"""Buckets whose values all expire unless their writer refreshes them."""
 
 BUCKET_BYTES_MAX: Final = 64 * 1024 * 1024
 FACTS_BYTES_MAX: Final = 256 * 1024 * 1024
@@ -71,15 +63,14 @@ def bucket_config(bucket: str, history: int) -> StreamConfig:
 
     Source: NATS ADR-8 (buckets as streams) and ADR-43 (per-message TTL and limit markers).
     """
-    memory_bytes_max = MEMORY_BYTES_MAX_BY_BUCKET.get(bucket)
     return StreamConfig(
         name=bucket_stream(bucket),
         subjects=[bucket_subject(bucket, ">")],
         retention=RetentionPolicy.LIMITS,
-        storage=StorageType.FILE if memory_bytes_max is None else StorageType.MEMORY,
+        storage=StorageType.FILE,
         discard=DiscardPolicy.NEW,
         max_msgs_per_subject=history,
-        max_bytes=memory_bytes_max or BUCKET_BYTES_MAX,
+        max_bytes=BUCKET_BYTES_MAX,
         max_msgs=-1,
         max_consumers=-1,
         num_replicas=1,
@@ -163,7 +154,7 @@ async def _make_all(jetstream: JetStreamContext) -> None:
 
 
 async def _purge_leases(jetstream: JetStreamContext) -> None:
-    for bucket in MEMORY_BYTES_MAX_BY_BUCKET:
+    for bucket in LEASE_BUCKETS:
         await jetstream.purge_stream(bucket_stream(bucket))
 
 
@@ -173,15 +164,4 @@ async def _make(jetstream: JetStreamContext, config: StreamConfig) -> None:
     except nats.js.errors.BadRequestError as exc:
         if exc.err_code != _EXISTS_OTHERWISE:
             raise
-        await _correct(jetstream, config)
-
-
-async def _correct(jetstream: JetStreamContext, config: StreamConfig) -> None:
-    """Change a stream's settings; one of leases that is on disk is made anew."""
-    name = str(config.name)
-    stored = (await jetstream.stream_info(name)).config
-    if config.storage is StorageType.MEMORY and stored.storage != config.storage:
-        await jetstream.delete_stream(name)
-        await jetstream.add_stream(config)
-    else:
         await jetstream.update_stream(config)

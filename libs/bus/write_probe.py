@@ -10,21 +10,16 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping
-from typing import Final
 
 import nats.js.errors
 
 from libs.bus.background import running
 from libs.bus.nats_link import NatsLink, Session
 from libs.bus.nats_wire import delete_headers, fact_headers
-from libs.bus.provision import HISTORY_BY_BUCKET, MEMORY_BYTES_MAX_BY_BUCKET
+from libs.bus.provision import HISTORY_BY_BUCKET
 from libs.bus.settings import BusSettings
 from libs.contracts.subjects import FACTS_PROBE, FACTS_STREAM, PROBE_KEY, bucket_subject
 from libs.errors import PeerUnreachableError, PermissionDeniedError, TerminalError
-
-BUCKETS_ON_DISK: Final = tuple(
-    bucket for bucket in HISTORY_BY_BUCKET if bucket not in MEMORY_BYTES_MAX_BY_BUCKET
-)
 
 
 async def failing_streams(settings: BusSettings, *, facts: bool) -> tuple[str, ...]:
@@ -41,7 +36,7 @@ async def failing_streams(settings: BusSettings, *, facts: bool) -> tuple[str, .
         session = await link.session(timeout_s=settings.connect_timeout_s)
         failing = [
             bucket
-            for bucket in BUCKETS_ON_DISK
+            for bucket in HISTORY_BY_BUCKET
             if not await _takes(session, bucket_subject(bucket, PROBE_KEY), delete_headers({}))
         ]
         if facts and not await _takes(session, FACTS_PROBE, fact_headers({}, uuid.uuid4().hex)):

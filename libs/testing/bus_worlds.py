@@ -64,8 +64,7 @@ class InMemoryWorld:
         self.clock.advance(1)
 
     async def come_back(self, *, wiped: bool = False) -> None:
-        """Reconnect to a server that was started again."""
-        self.bus.lose_leases()
+        """Reconnect."""
         if wiped:
             self.bus.wipe()
         self.bus.reconnect()

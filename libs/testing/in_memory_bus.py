@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from libs.bus.codec import decode_fact, encode
 from libs.bus.live_bucket import LiveBucket, RawEntry, Rejected, decode_entry
 from libs.bus.ports import BucketView, Entry, Headers, Received, Record, Report, StoredFact
-from libs.bus.provision import MEMORY_BYTES_MAX_BY_BUCKET
 from libs.bus.report_queue import ReportQueue
 from libs.bus.subject_match import subject_matches
 from libs.clock import Clock, SystemClock
@@ -59,12 +58,6 @@ class InMemoryBus:
         for bucket, views in self._views.items():
             for view in views:
                 view.replace(self._buckets[bucket])
-
-    def lose_leases(self) -> None:
-        """Forget what a server keeps in memory alone, as one that was started again."""
-        assert not self._connected, "only a bus that is away can have been started again"
-        for bucket in MEMORY_BYTES_MAX_BY_BUCKET:
-            self._buckets[bucket].clear()
 
     def wipe(self) -> None:
         """Forget everything that was stored, as a server that lost its disk while it was away."""

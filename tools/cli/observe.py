@@ -94,7 +94,7 @@ def _values(snapshots: list[Snapshot]) -> list[Record]:
 async def _settled(view: BucketView) -> None:
     """Wait for one refresh of leases that look too old, and for the first lease if there are none.
 
-    Clocks may differ, and a restarted NATS has no leases until replicas have written them.
+    Clocks may differ, and a NATS that was away has no leases until replicas have written them.
     """
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(_REPORT_WAIT_S):

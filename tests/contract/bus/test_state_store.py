@@ -285,20 +285,6 @@ async def test_a_view_reads_everything_again_when_the_bus_is_back(world: BusUnde
     assert snapshot.connected_since > before
 
 
-@pytest.mark.parametrize("bucket", [REPLICAS, "leaders", "routing"])
-async def test_no_lease_outlives_the_server(world: BusUnderTest, bucket: str) -> None:
-    """Whoever lives writes it again within a second; whoever died cannot come back with it."""
-    await world.bus.put(bucket, KEY, a_lease(), ttl_s=60)
-
-    async with world.bus.view(bucket) as view:
-        await world.go_away()
-        await seen(view, lambda s: s.connected_since is None)
-        await world.come_back()
-        snapshot = await seen(view, lambda s: s.connected_since is not None)
-
-    assert dict(snapshot.entries) == {}
-
-
 async def test_a_view_of_a_bus_that_lost_its_disk_ends_up_empty_and_live(
     world: BusUnderTest,
 ) -> None:

@@ -1,6 +1,6 @@
 """Leases that nats-server brings back from its store after an unclean end.
 
-Found with nats-server 2.15.1 and a bucket on disk: a key with a TTL of 5 s, 75 s of other writes,
+Found with nats-server 2.15.1: a key with a TTL of 5 s, 75 s of other writes,
 SIGTERM, a start, 9 s of writes, SIGKILL, a start. The key is back, and no scan ends it, because the
 stored list of what expires is newer than the block of messages. The test makes just that state of
 two copies of the store.
@@ -10,18 +10,12 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
-
-import nats
-from nats.js import JetStreamContext
-from nats.js.api import StorageType
 
 from libs.bus.leadership import Leadership
 from libs.bus.nats_bus import NatsBus, connect
 from libs.bus.permissions import ADMIN
-from libs.bus.provision import HISTORY_BY_BUCKET, bucket_config, forget_leases, provision
+from libs.bus.provision import forget_leases
 from libs.clock import SystemClock
 from libs.contracts.leader import LeaderClaim
 from libs.testing.eventually import eventually
@@ -35,8 +29,7 @@ CLAIM = LeaderClaim(service="autoscaler", holder="dead", claimed_at=0.0)
 
 async def test_no_reader_counts_a_lease_that_rose_again(tmp_path: Path) -> None:
     """Neither a view nor a single look, and its leadership is taken over."""
-    async with nats_server(tmp_path, provisioned=False) as server:
-        await keep_leases_on_disk(server)
+    async with nats_server(tmp_path) as server:
         await bring_back_the_dead(server, tmp_path)
         async with connect(server.settings(ADMIN)) as bus, bus.view("replicas") as view:
             risen = await bus.get("replicas", "m.dead")
@@ -55,19 +48,6 @@ async def test_no_reader_counts_a_lease_that_rose_again(tmp_path: Path) -> None:
             assert set(view.snapshot().entries) == {"m.r2"}
 
 
-async def test_buckets_of_leases_move_from_disk_to_memory(tmp_path: Path) -> None:
-    """What an older version had on disk is left behind there, with whatever could rise again."""
-    async with nats_server(tmp_path, provisioned=False) as server:
-        await keep_leases_on_disk(server)
-        await write_leases(server)
-
-        await provision(server.settings(ADMIN))
-
-        async with connect(server.settings(ADMIN)) as bus:
-            assert await read_buckets(bus, BUCKETS) == []
-            assert await storages(server) == {"memory"}
-
-
 async def test_leases_of_before_can_be_forgotten(tmp_path: Path) -> None:
     """`up` begins like that: it owns the machine, and nothing of the stack before lives."""
     async with nats_server(tmp_path) as server:
@@ -84,7 +64,7 @@ async def test_leases_of_before_can_be_forgotten(tmp_path: Path) -> None:
 async def test_a_single_look_waits_for_leases_that_are_written_in_this_moment(
     tmp_path: Path,
 ) -> None:
-    """A NATS that was just started again has none, and every replica lives."""
+    """A NATS that was away for longer than a TTL has none, and every replica lives."""
     async with nats_server(tmp_path) as server, connect(server.settings(ADMIN)) as bus:
         looking = asyncio.create_task(read_buckets(bus, BUCKETS))
         await asyncio.sleep(0.5)
@@ -98,15 +78,6 @@ async def until_it_leads(leadership: Leadership) -> None:
     while not leadership.leads:
         await leadership.refresh()
         await asyncio.sleep(1.0)
-
-
-async def keep_leases_on_disk(server: NatsServer) -> None:
-    """Make the buckets as a server has them whose provisioning knows nothing of memory."""
-    async with jetstream(server) as js:
-        for bucket in BUCKETS:
-            config = bucket_config(bucket, HISTORY_BY_BUCKET[bucket])
-            config.storage = StorageType.FILE
-            await js.add_stream(config)
 
 
 async def write_leases(server: NatsServer) -> None:
@@ -138,24 +109,6 @@ async def is_gone(bus: NatsBus, bucket: str, key: str) -> bool:
     return await bus.get(bucket, key) is None
 
 
-async def storages(server: NatsServer) -> set[str]:
-    """Return where the buckets of leases are kept."""
-    async with jetstream(server) as js:
-        found = [await js.stream_info(f"KV_{bucket}") for bucket in BUCKETS]
-    return {str(info.config.storage) for info in found}
-
-
 def stores(folder: Path) -> list[Path]:
     """Return where the server keeps the messages of each stream."""
     return sorted(folder.glob("jetstream/jetstream/*/streams/KV_*/msgs"))
-
-
-@asynccontextmanager
-async def jetstream(server: NatsServer) -> AsyncIterator[JetStreamContext]:
-    """Speak to the server past the bus."""
-    way_in = server.credentials(ADMIN)
-    client = await nats.connect(way_in.url, user=way_in.user, password=way_in.password)
-    try:
-        yield client.jetstream()
-    finally:
-        await client.close()

@@ -27,7 +27,7 @@ from libs.testing.eventually import eventually
 from libs.testing.free_port import free_port
 from libs.testing.local_stack import ROOT
 from libs.testing.real_haproxy import short_folder
-from libs.testing.records import a_fact, a_lease, a_model
+from libs.testing.records import a_fact, a_model
 from libs.testing.small_disk import SmallDisk, small_disk
 from tools.cli.stack.supervisor import Supervisor
 
@@ -50,7 +50,7 @@ class Machine:
 
 
 async def test_nats_is_started_again_when_there_is_room_and_writes_fail() -> None:
-    """Leases go on meanwhile, nothing is restarted while that could not help, nothing is lost."""
+    """Nothing is restarted while that could not help, and nothing is lost."""
     with short_folder() as folder:
         (folder / "disk").mkdir()
         with small_disk(folder / "disk", size_mib=DISK_MIB) as disk:
@@ -67,7 +67,6 @@ async def check_full_disk(running: Machine, bus: NatsBus) -> None:
 
     running.disk.fill()
     await eventually(lambda: fails(bus), what="a write that finds no room")
-    await bus.put("replicas", "m.r1", a_lease(), ttl_s=5)
     with pytest.raises(AssertionError):
         await eventually(lambda: has_ended(running, pid), within_s=LOOKS_S)
     running.disk.make_room()
