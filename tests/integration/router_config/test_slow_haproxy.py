@@ -126,7 +126,8 @@ async def test_a_haproxy_that_lost_its_run_directory_is_replaced_without_a_cut_s
     async def replaced() -> bool:
         assert (await world.http.get("/health")).status_code == 200
         written = world.folder / "run" / "haproxy.pid"
-        return written.exists() and haproxy_pid(world.folder) != pid
+        has_spans = (world.folder / "run" / "span.sock").exists()
+        return has_spans and written.exists() and haproxy_pid(world.folder) != pid
 
     await eventually(replaced, what="another HAProxy")
     await until_degraded(world, "")
