@@ -33,11 +33,13 @@ class _Intake:
         self._bucket = bucket
         self._live = live
         self._staged: dict[str, RawEntry] | None = {}
+        self._mentioned: set[str] = set()
 
     def take(self, message: Msg) -> None:
         """Take one stored message in."""
         revision = message.metadata.sequence.stream
         raw = raw_entry(self._bucket, message.subject, message.data, revision, message.headers)
+        self._mentioned.add(raw.key)
         if self._staged is None:
             self._live.apply(raw)
         elif raw.body is None:
@@ -48,8 +50,13 @@ class _Intake:
     def go_live(self) -> None:
         """Replace the live copy by what was collected; changes pass through from here on."""
         staged, self._staged = self._staged, None
-        if staged is not None:
-            self._live.replace(staged)
+        if staged is None:
+            return
+        if self._live.snapshot().entries.keys() - self._mentioned:
+            # A removed key leaves a mark. These left nothing: the bus lost them, nobody removed
+            # them, and readers tell that by a view that has begun anew.
+            self._live.away()
+        self._live.replace(staged)
 
 
 async def follow_bucket(

@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Final
 
 from libs.contracts.ids import ModelName, ReplicaId
+from libs.contracts.leader import LEADER_TTL_S, LeaderClaim
 from libs.contracts.lease import FrontEnd, ReplicaLease, ReplicaState
 from libs.contracts.model_spec import AdapterSpec, ModelSpec
 from libs.contracts.reports import DemandReport, LoadReport, RoutingStatus
 from libs.contracts.targets import DecidedTarget, ManualTarget
 
+ROUTING_AGE_MAX_S: Final = 12.0
+"""An edge that has said nothing for this long has missed its turn twice."""
+
+_GOOD_STATES: Final = frozenset({"RUNNING", "STARTING"})
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReplicaStatus:
-    """One replica; None where nothing is known."""
+    """One replica; None where nothing is known.
+
+    Attributes:
+        reported_age_s: how old the load is that is shown.
+    """
 
     id: str
     pid: int
@@ -30,6 +41,7 @@ class ReplicaStatus:
     front_end: str
     front_end_reason: str
     rust_names: tuple[str, ...]
+    reported_age_s: float | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,11 +92,16 @@ class HAProxyStatus:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RoutingRevision:
-    """Which state HAProxy has; None until an edge has said so."""
+    """Which state HAProxy has; None until an edge has said so.
+
+    Attributes:
+        age_s: how old this is: an edge says it every five seconds.
+    """
 
     revision: int | None
     applied_at: float | None
     degraded: str
+    age_s: float | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,15 +114,51 @@ class ProcessStatus:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class BusStatus:
+    """NATS, as far as this command could try it.
+
+    Attributes:
+        takes_writes: whether it stored something just now; None where it does not answer.
+        cause: why it does not answer or does not store; empty where it does.
+    """
+
+    answers: bool
+    takes_writes: bool | None
+    cause: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AutoscalerStatus:
+    """Who acts on declared models and targets.
+
+    Attributes:
+        leads: whether some autoscaler does; None where the bus cannot tell.
+        age_s: how old its claim is, which it renews every second; None where there is none.
+    """
+
+    leads: bool | None
+    age_s: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Status:
-    """The whole stack as `sluice status` shows it."""
+    """The whole stack as `sluice status` shows it.
+
+    Attributes:
+        supervised: whether supervisord answers; nothing that ends is started again otherwise.
+        problems: all that is wrong, each with what it means; empty where nothing is.
+    """
 
     api_url: str
     haproxy: HAProxyStatus
     nats_url: str
+    bus: BusStatus
+    autoscaler: AutoscalerStatus
+    supervised: bool
     routing: RoutingRevision
     models: tuple[ModelStatus, ...]
     processes: tuple[ProcessStatus, ...]
+    problems: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, object]:
         """Return plain values for `--json`."""
@@ -114,8 +167,17 @@ class Status:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Observed:
-    """What a status is made of, as it was read."""
+    """What a status is made of, as it was read.
 
+    Attributes:
+        now: Unix time in seconds of the reading.
+        leader: the autoscaler's claim; None where there is none.
+        processes: None where supervisord does not answer.
+    """
+
+    now: float
+    bus: BusStatus
+    leader: LeaderClaim | None
     specs: Iterable[ModelSpec]
     leases: Iterable[ReplicaLease]
     manual: Mapping[ModelName, ManualTarget]
@@ -123,23 +185,76 @@ class Observed:
     loads: Mapping[ReplicaId, LoadReport]
     demands: Iterable[DemandReport]
     routing: RoutingStatus | None
-    processes: tuple[ProcessStatus, ...]
+    processes: tuple[ProcessStatus, ...] | None
 
 
 def assemble(observed: Observed, *, api_url: str, nats_url: str) -> Status:
     """Put the parts together; models and replicas come in order of their names."""
     leases = list(observed.leases)
-    return Status(
+    status = Status(
         api_url=api_url,
         haproxy=_haproxy(observed.routing),
         nats_url=nats_url,
-        routing=_routing(observed.routing),
+        bus=observed.bus,
+        autoscaler=_autoscaler(observed),
+        supervised=observed.processes is not None,
+        routing=_routing(observed.routing, observed.now),
         models=tuple(
             _model(spec, [each for each in leases if each.model == spec.name], observed)
             for spec in sorted(observed.specs, key=lambda spec: spec.name)
         ),
-        processes=observed.processes,
+        processes=observed.processes or (),
     )
+    return replace(status, problems=tuple(_problems(status)))
+
+
+def _problems(status: Status) -> Iterator[str]:
+    """Say what is wrong, first what everything else may come from."""
+    if not status.supervised:
+        yield (
+            "supervisord does not answer, so nothing that ends is started again;"
+            " `./sluice up` repairs that and ends nothing"
+        )
+    for each in status.processes:
+        if each.state not in _GOOD_STATES:
+            yield f"{each.name} is {each.state.lower()}; see `./sluice logs {each.name}`"
+    if not status.bus.answers:
+        yield status.bus.cause
+        return
+    if not status.bus.takes_writes:
+        yield (
+            f"NATS answers and stores nothing ({status.bus.cause}): no change that anybody makes"
+            " has an effect; is its disk full?"
+        )
+    yield from _silent_services(status)
+
+
+def _silent_services(status: Status) -> Iterator[str]:
+    if not status.autoscaler.leads:
+        yield "no autoscaler leads: targets and declared models have no effect"
+    routing = status.routing
+    if routing.age_s is not None and routing.age_s > ROUTING_AGE_MAX_S:
+        yield f"the edge last reported {routing.age_s:.0f} s ago; what is shown of it is old"
+    if routing.degraded:
+        yield f"the edge is degraded: {routing.degraded}"
+
+
+def _autoscaler(observed: Observed) -> AutoscalerStatus:
+    if not observed.bus.answers:
+        return AutoscalerStatus(leads=None, age_s=None)
+    return autoscaler_status(observed.leader, observed.now)
+
+
+def autoscaler_status(claim: LeaderClaim | None, now: float) -> AutoscalerStatus:
+    """Tell whether a claim read at `now` (Unix seconds) still counts."""
+    if claim is None:
+        return AutoscalerStatus(leads=False, age_s=None)
+    age_s = _age_s(claim.claimed_at, now)
+    return AutoscalerStatus(leads=age_s <= LEADER_TTL_S, age_s=age_s)
+
+
+def _age_s(at: float, now: float) -> float:
+    return round(max(0.0, now - at), 1)
 
 
 def _haproxy(routing: RoutingStatus | None) -> HAProxyStatus:
@@ -150,11 +265,15 @@ def _haproxy(routing: RoutingStatus | None) -> HAProxyStatus:
     )
 
 
-def _routing(routing: RoutingStatus | None) -> RoutingRevision:
+def _routing(routing: RoutingStatus | None, now: float) -> RoutingRevision:
     if routing is None:
-        return RoutingRevision(revision=None, applied_at=None, degraded="no edge has reported")
+        degraded = "no edge has reported"
+        return RoutingRevision(revision=None, applied_at=None, degraded=degraded, age_s=None)
     return RoutingRevision(
-        revision=routing.revision, applied_at=routing.applied_at, degraded=routing.degraded
+        revision=routing.revision,
+        applied_at=routing.applied_at,
+        degraded=routing.degraded,
+        age_s=_age_s(routing.observed_at, now),
     )
 
 
@@ -171,7 +290,7 @@ def _model(spec: ModelSpec, leases: list[ReplicaLease], observed: Observed) -> M
         ready=sum(lease.state is ReplicaState.READY for lease in leases),
         held=_held(spec.name, observed.demands),
         replicas=tuple(
-            _replica(lease, observed.loads.get(lease.replica_id))
+            _replica(lease, observed.loads.get(lease.replica_id), observed.now)
             for lease in sorted(leases, key=lambda lease: lease.replica_id)
         ),
         adapters=tuple(_adapter(each, leases) for each in spec.adapters),
@@ -210,7 +329,7 @@ def _held(model: ModelName, demands: Iterable[DemandReport]) -> int | None:
     return sum(known) if known and len(known) == len(said) else None
 
 
-def _replica(lease: ReplicaLease, load: LoadReport | None) -> ReplicaStatus:
+def _replica(lease: ReplicaLease, load: LoadReport | None, now: float) -> ReplicaStatus:
     return ReplicaStatus(
         id=lease.replica_id,
         pid=lease.pid,
@@ -226,4 +345,5 @@ def _replica(lease: ReplicaLease, load: LoadReport | None) -> ReplicaStatus:
         front_end=lease.front_end.value,
         front_end_reason=lease.front_end_reason,
         rust_names=lease.rust_names,
+        reported_age_s=_age_s(load.observed_at, now) if load else None,
     )

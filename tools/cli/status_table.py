@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from rich.markup import escape
 from rich.table import Table
 
-from tools.cli.status import ModelStatus, ReplicaStatus, Status
+from tools.cli.status import ROUTING_AGE_MAX_S, ModelStatus, ReplicaStatus, Status
 
 _UNKNOWN = "?"
 
@@ -18,11 +18,10 @@ def tables(status: Status) -> Iterator[str | Table]:
     yield f"API      {status.api_url}"
     pid, reloads = _known(proxy.pid), _known(proxy.reloads)
     yield f"HAProxy  {proxy.version or _UNKNOWN}, pid {pid}, reloads {reloads}"
-    yield f"Routing  revision {_known(status.routing.revision)}"
-    if status.routing.degraded:
-        yield f"         [yellow]degraded: {escape(status.routing.degraded)}[/]"
+    yield f"Routing  revision {_known(status.routing.revision)}{_old(status.routing.age_s)}"
     yield f"NATS     {status.nats_url}"
-    yield _processes(status)
+    if status.processes:
+        yield _processes(status)
     yield _models(status)
     yield from _served_by_python(status)
     if any(model.adapters for model in status.models):
@@ -103,6 +102,12 @@ def _adapters(status: Status) -> Table:
             why = "".join(f"\n[yellow]{escape(cause)}[/]" for cause in each.causes)
             table.add_row(each.name, model.name, loaded, f"{escape(each.source)}{why}")
     return table
+
+
+def _old(age_s: float | None) -> str:
+    if age_s is None or age_s <= ROUTING_AGE_MAX_S:
+        return ""
+    return f" [yellow]({age_s:.0f} s ago)[/]"
 
 
 def _known(value: float | None) -> str:

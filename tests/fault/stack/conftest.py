@@ -1,6 +1,5 @@
 """One stack with two replicas of a device that only takes time, for all fault tests."""
 
-import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -34,5 +33,4 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
 @pytest.fixture(scope="session")
 def inside(stack: LocalStack) -> StackInside:
     """Return the way into it that a recovery can be timed by."""
-    stack_id = json.loads((stack.var / "stack.json").read_text())["stack_id"]
-    return StackInside(stack=stack, stack_id=stack_id)
+    return StackInside(stack=stack, stack_id=stack.stack_id)

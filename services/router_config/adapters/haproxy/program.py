@@ -9,9 +9,9 @@ import asyncio
 import os
 import signal
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO, Final
 
@@ -39,6 +39,7 @@ class Launch:
         pid_file: where the pid of the one that serves is kept.
         api: host and port on which it serves; probed before a first start.
         start_timeout_s: how long it may take until its admin socket answers.
+        environment: all that it gets of one.
     """
 
     binary: Path
@@ -48,6 +49,7 @@ class Launch:
     log_file: Path
     api: tuple[str, int]
     start_timeout_s: float
+    environment: Mapping[str, str] = field(default_factory=dict)
 
     def arguments(self, *, replace: int | None) -> list[str]:
         """Return the command line; with `replace`, listeners come from that process."""
@@ -166,14 +168,14 @@ class HaproxyProgram:
 
         It shares the session: Linux divides a CPU among sessions first, and an almost idle one
         that wakes between busy ones was seen to wait 200 ms for its turn.
-        It gets no environment: its configuration uses none, and secrets stay here.
+        It gets nothing of this environment: its configuration uses none, and secrets stay here.
         """
         arguments = self._launch.arguments(replace=replace)
         with self._open_log() as log:
             return os.posix_spawn(
                 arguments[0],
                 arguments,
-                {},
+                self._launch.environment,
                 file_actions=[
                     (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
                     (os.POSIX_SPAWN_DUP2, log.fileno(), 1),
