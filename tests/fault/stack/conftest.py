@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from libs.testing.held_files import files_of, left
 from libs.testing.local_stack import LocalStack, local_stack
+from libs.testing.ray_node import marked
 from libs.testing.stack_inside import StackInside
 
 MODELS = """
@@ -22,12 +24,17 @@ models:
 
 @pytest.fixture(scope="session")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
-    """Return a running stack with two ready replicas."""
+    """Return a running stack with two ready replicas, of which no file is left at the end."""
     models: Path = tmp_path_factory.mktemp("models") / "models.yaml"
     models.write_text(MODELS)
     with local_stack("--models", str(models)) as running:
         shutil.copy(models, running.var / "models.yaml")
-        yield running
+        mark = f"SLUICE_STACK_ID={running.stack_id}"
+        with files_of(lambda: marked(mark)) as files:
+            yield running
+    assert files
+    assert left(files) == []
+    assert marked(mark) == set()
 
 
 @pytest.fixture(scope="session")
