@@ -1,8 +1,15 @@
-"""Keep a folder's log files within a bound: `python -I -S keep_logs.py FOLDER BYTES KEPT SECONDS`.
+"""Keep a stack's log files within a bound, and its files in /tmp from being cleaned away.
+
+Run as `python -I -S keep_logs.py LOG_FOLDER BYTES KEPT SECONDS RUN_FOLDER`.
 
 Programs append to their own files, so that no other process's end takes their log away. A file
 that has grown beyond the bound is copied aside and emptied in place; lines that are written between
-the two are lost. Standard library only: it is one more process beside each stack.
+the two are lost.
+
+Many machines remove files in /tmp that have not been used for some days (tmpfiles.d(5)); a stack
+reads most of its own only when a part starts again. So they are marked as used every hour.
+
+Standard library only: it is one more process beside each stack.
 """
 
 from __future__ import annotations
@@ -13,14 +20,28 @@ import sys
 import time
 from contextlib import suppress
 from pathlib import Path
+from typing import Final
+
+USED_EVERY_S: Final = 3600.0
 
 
 def main(arguments: list[str]) -> None:
     """Look every few seconds, for ever."""
-    folder, bytes_max, kept, every_s = arguments
+    folder, bytes_max, kept, every_s, run = arguments
+    used_at = -USED_EVERY_S
     while True:
         bound_all(Path(folder), bytes_max=int(bytes_max), kept=int(kept))
+        if time.monotonic() - used_at >= USED_EVERY_S:
+            used_at = time.monotonic()
+            mark_used(Path(run))
         time.sleep(float(every_s))
+
+
+def mark_used(folder: Path) -> None:
+    """Set the times of everything in a folder to now."""
+    for path in (folder, *folder.rglob("*")):
+        with suppress(OSError):
+            os.utime(path, follow_symlinks=False)
 
 
 def bound_all(folder: Path, *, bytes_max: int, kept: int) -> None:

@@ -7,16 +7,30 @@ import re
 import subprocess
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from deploy.local.places import run_folder
+from libs.testing.free_port import free_port
 from libs.testing.local_stack import ROOT, sluice, wait_until
 from libs.testing.real_haproxy import short_folder
+from tools.cli.stack.record import StackRecord, save
 from tools.cli.stack.run_folder import ForeignFolderError, empty, locked, require_own
 
 WITHIN_S = 20.0
+RECORD = StackRecord(
+    stack_id="no-process-has-this-mark",
+    started_at=0.0,
+    api_host="127.0.0.1",
+    api_port=8080,
+    stats_port=1,
+    nats_port=2,
+    ray_port=3,
+    ray_agent_port=4,
+    dashboard_port=5,
+)
 
 
 @pytest.fixture
@@ -116,6 +130,23 @@ def test_down_waits_for_an_up_that_works(tmp_path: Path) -> None:
 
     assert waited
     wait_until(ended.is_set, timeout_s=WITHIN_S, what="the end of `down`")
+    assert not place.exists()
+
+
+def test_a_stack_that_died_with_its_machine_is_started_anew(tmp_path: Path) -> None:
+    """Its record says that it is up, and none of its processes is alive: the start is tried."""
+    place = run_folder(tmp_path / "var", user_id=os.geteuid())
+    save(replace(RECORD, complete=True), place / "stack.json")
+    models = tmp_path / "models.yaml"
+    models.write_text("models: [{name: a, source: ./nowhere}]")
+
+    done = sluice(
+        "up", "--detach", "--models", str(models), "--port", str(free_port()), var=tmp_path / "var"
+    )
+
+    assert done.code == 2
+    assert "running already" not in done.out
+    assert "nowhere" in done.err
     assert not place.exists()
 
 

@@ -1,10 +1,11 @@
-"""Log files have a bound, whoever writes to them."""
+"""What the log keeper does: log files have a bound, and files of a running stack stay young."""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
-from deploy.local.keep_logs import bound_all
+from deploy.local.keep_logs import bound_all, mark_used
 
 
 def test_a_full_log_is_emptied_in_place_and_older_ones_make_room(tmp_path: Path) -> None:
@@ -24,3 +25,15 @@ def test_a_full_log_is_emptied_in_place_and_older_ones_make_room(tmp_path: Path)
         "a.log.2": "2" * 11,
         "short.log": "short",
     }
+
+
+def test_files_that_are_rarely_read_are_marked_as_used(tmp_path: Path) -> None:
+    """A machine that removes what is old in /tmp leaves a running stack alone."""
+    old = tmp_path / "secrets" / "nats.conf"
+    old.parent.mkdir()
+    old.touch()
+    os.utime(old, (1.0, 1.0))
+
+    mark_used(tmp_path)
+
+    assert min(old.stat().st_atime, old.stat().st_mtime) > 1.0

@@ -142,7 +142,7 @@ def _log_keeper(layout: Layout, base: Mapping[str, str]) -> Program:
     bounds = (str(LOG_BYTES_MAX), str(LOGS_KEPT), str(LOGS_LOOKED_AT_S))
     return Program(
         name=LOG_KEEPER,
-        command=[sys.executable, "-I", "-S", program, str(layout.logs), *bounds],
+        command=[sys.executable, "-I", "-S", program, str(layout.logs), *bounds, str(layout.run)],
         environment=base,
         directory=layout.work,
         log_file=layout.log_file(LOG_KEEPER),
