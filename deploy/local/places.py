@@ -11,7 +11,7 @@ def run_folder(var: Path, *, user_id: int) -> Path:
 
     It is in /tmp, under a name made of the user and of the path of `var`: a user's runtime folder
     ($XDG_RUNTIME_DIR) is removed when the user logs out, and a stack goes on. `./sluice` makes the
-    same name. Whoever uses it checks whose it is first.
+    same name. Check its owner before using it.
     """
     digest = hashlib.sha256(str(var).encode(errors="surrogateescape")).hexdigest()[:8]
     return Path("/tmp") / f"sluice-{user_id}-{digest}"  # noqa: S108 - short, and checked

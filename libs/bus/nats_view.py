@@ -53,8 +53,8 @@ class _Intake:
         if staged is None:
             return
         if self._live.snapshot().entries.keys() - self._mentioned:
-            # A removed key leaves a mark. These left nothing: the bus lost them, nobody removed
-            # them, and readers tell that by a view that has begun anew.
+            # A removed key leaves a mark. These keys left none, so the bus has lost them: begin the
+            # view anew, as after a restart of the bus.
             self._live.away()
         self._live.replace(staged)
 

@@ -1,4 +1,4 @@
-"""Which files processes put where everybody's are, and which of them outlive their owners.
+"""Files that processes make in shared folders, and which of them outlive their owners.
 
 A look at the folders before and after would see other programs' files too.
 Source: proc(5), `/proc/PID/fd`, `/proc/PID/maps` and `/proc/net/unix`.

@@ -223,8 +223,8 @@ def _problems(status: Status) -> Iterator[str]:
         return
     if not status.bus.takes_writes:
         yield (
-            f"NATS answers and stores nothing ({status.bus.cause}): no change that anybody makes"
-            " has an effect; is its disk full?"
+            f"NATS answers and stores nothing ({status.bus.cause}): no lease, no scale and"
+            " no other change has an effect; is its disk full?"
         )
     yield from _silent_services(status)
 

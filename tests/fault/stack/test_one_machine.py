@@ -1,4 +1,4 @@
-"""What may happen to a stack on a machine of one's own: its nurse dies, its folder is removed."""
+"""Faults on one machine: supervisord dies, `var` is removed, the autoscaler hangs."""
 
 import os
 import shutil
@@ -17,10 +17,8 @@ RESYNC_S = 30.0
 """How often a service reads a bucket again, whatever it has heard: what is lost shows then."""
 
 
-def test_a_dead_supervisord_is_told_and_up_repairs_it(
-    stack: LocalStack, inside: StackInside
-) -> None:
-    """No process is ended for it, no request fails, and what dies later is started again."""
+def test_up_replaces_a_dead_supervisord(stack: LocalStack, inside: StackInside) -> None:
+    """Without ending a process or failing a request; what dies later is started again."""
     before = inside.until_whole(within_s=LOAD_TIMEOUT_S, what="a whole stack")
     pids = {part: inside.pid_of(part) for part in Part}
 
@@ -52,8 +50,8 @@ def test_a_dead_supervisord_is_told_and_up_repairs_it(
 _UNHARMED = {Part.NATS, Part.ROUTER_CONFIG, Part.RAY, Part.GCS}
 
 
-def test_a_scale_that_nobody_acts_on_is_told(stack: LocalStack, inside: StackInside) -> None:
-    """It was written and has no effect: exit code 1, and what is missing."""
+def test_a_scale_without_a_leading_autoscaler_fails(stack: LocalStack, inside: StackInside) -> None:
+    """The target is written and has no effect: exit code 1, with the reason."""
     pid = inside.pid_of(Part.AUTOSCALER)
     assert pid is not None
 

@@ -84,8 +84,10 @@ async def test_the_resync_finds_what_the_watch_has_lost(server: NatsServer) -> N
         assert view.snapshot().connected_since == since
 
 
-async def test_what_a_running_server_lost_was_not_removed_by_anybody(server: NatsServer) -> None:
-    """A view that finds nothing where it had something begins anew, as after a restart."""
+async def test_a_view_begins_anew_when_a_running_server_has_lost_its_bucket(
+    server: NatsServer,
+) -> None:
+    """A removed key leaves a mark; keys that vanish without one were lost, as after a restart."""
     settings = replace(server.settings(ADMIN), resync_s=0.2)
 
     async with connect(settings) as bus, bus.view("replicas") as view:

@@ -1,4 +1,4 @@
-"""One command at a time works on a stack, in a folder that is nobody else's."""
+"""One command at a time works on a stack, in a folder that its user alone can enter."""
 
 from __future__ import annotations
 
@@ -65,8 +65,8 @@ def test_a_second_command_waits_for_the_first_and_says_so(folder: Path) -> None:
     assert seen == ["new"]
 
 
-def test_an_empty_folder_goes_and_whoever_waited_makes_it_again(folder: Path) -> None:
-    """The lock of a folder that is gone holds nobody off."""
+def test_an_empty_folder_is_removed_and_the_next_command_makes_it_again(folder: Path) -> None:
+    """The lock of a removed folder blocks no later command."""
     said, had_it = threading.Event(), []
 
     def second() -> None:
@@ -83,8 +83,8 @@ def test_an_empty_folder_goes_and_whoever_waited_makes_it_again(folder: Path) ->
     assert not folder.exists()
 
 
-def test_a_folder_of_somebody_else_is_refused(folder: Path) -> None:
-    """A link, a file, or one that others can enter: its contents may be anybody's."""
+def test_a_folder_that_others_can_write_is_refused(folder: Path) -> None:
+    """A link, a file, or one that others can enter: another user may have written what is in it."""
     elsewhere = folder.with_name("elsewhere")
     elsewhere.mkdir(mode=0o700)
 

@@ -1,4 +1,4 @@
-"""Ports that the kernel gives to nobody: a part that restarts finds its own one free.
+"""Ports outside the kernel's own range: a part that restarts finds its port free.
 
 Invariant: no choice lies in the kernel's range.
 """

@@ -76,9 +76,9 @@ def test_a_setting_reaches_those_that_read_it(name: str, parts: set[str]) -> Non
 
 def test_every_process_has_the_stacks_marks() -> None:
     """Without them `down` finds nothing."""
-    everybody = environments().keys()
+    every = environments().keys()
 
-    assert having("SLUICE_STACK_ID") == having("SLUICE_STACK_FOLDER") == everybody
+    assert having("SLUICE_STACK_ID") == having("SLUICE_STACK_FOLDER") == every
 
 
 def test_haproxy_gets_the_marks_and_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""What supervisord reads holds no value of anybody's, so none can break it.
+"""supervisord's file holds none of the user's values, so no value can break it.
 
 Invariant: any environment, command and path comes out of the launch file as it went in.
 """

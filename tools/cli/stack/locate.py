@@ -17,7 +17,7 @@ def here(settings: CliSettings) -> Layout:
     """Return the layout of this checkout's stack, or of the one that SLUICE_VAR names.
 
     Raises:
-        ForeignFolderError: somebody else has made the folder of what it keeps while it runs.
+        ForeignFolderError: the stack's run folder belongs to another user or is open to others.
     """
     found = layout(root=ROOT, var=settings.var, models=settings.models_dir, user_id=os.geteuid())
     require_own(found.run)

@@ -1,8 +1,8 @@
 """Which TCP ports a stack takes: the API's is the user's word, the others are free ones.
 
 A part that is restarted comes back on its own port, and nothing holds that port meanwhile. So free
-ports are chosen outside the range from which the kernel gives ports to whoever asks for any, as
-each outgoing connection does. Source: ip(7), ip_local_port_range.
+ports are chosen outside the range from which the kernel serves outgoing connections and listeners
+that ask for any port. Source: ip(7), ip_local_port_range.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def free_ports(count: int) -> list[int]:
 
 
 def choices(kernels: range) -> list[int]:
-    """Return the ports that the kernel gives to nobody; none where too few are left."""
+    """Return the ports outside the kernel's range; none where too few are left."""
     left = [port for port in range(_LOWEST, _HIGHEST + 1) if port not in kernels]
     return left if len(left) >= _CHOICES_MIN else []
 

@@ -1,8 +1,8 @@
 """Find and end the processes of a stack: those with its mark in their environment.
 
 Every process of a stack has two marks: the id of this run, and the folder of what the stack keeps.
-The second finds the processes of a stack whose files somebody has removed. A command line says
-nothing: an editor may have any of the stack's files open.
+The second finds the processes of a stack whose files have been removed. Command lines are not
+looked at: an editor may have any of the stack's files open.
 """
 
 from __future__ import annotations

@@ -44,7 +44,7 @@ LOGS_LOOKED_AT_S: Final = 5.0
 
 HUB_TOKEN: Final = "HF_TOKEN"  # noqa: S105 - a variable's name
 
-_EVERYBODYS: Final = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "LD_LIBRARY_PATH", "SLUICE_VAR")
+_SHARED: Final = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "LD_LIBRARY_PATH", "SLUICE_VAR")
 _TELEMETRY: Final = ("OTEL_",)
 _REPLICAS: Final = (
     *("OTEL_", "VLLM_", "HF_", "CUDA_", "NVIDIA_", "NCCL_"),
@@ -65,7 +65,7 @@ def picked(environment: Mapping[str, str], *prefixes: str) -> dict[str, str]:
     return {
         name: value
         for name, value in environment.items()
-        if name in _EVERYBODYS or name.startswith(prefixes)
+        if name in _SHARED or name.startswith(prefixes)
     }
 
 
