@@ -1,6 +1,6 @@
 """Keep a stack's log files within a bound, and its files in /tmp from being cleaned away.
 
-Run as `python -I -S keep_logs.py LOG_FOLDER BYTES KEPT SECONDS RUN_FOLDER`.
+Run as `python -S -m deploy.local.keep_logs LOG_FOLDER BYTES KEPT SECONDS RUN_FOLDER`.
 
 Programs append to their own files, so that no other process's end takes their log away. A file
 that has grown beyond the bound is copied aside and emptied in place; lines that are written between
@@ -16,11 +16,14 @@ from __future__ import annotations
 
 import os
 import shutil
+import stat
 import sys
 import time
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
+
+from deploy.local.launch import identity_of, read_identity
 
 USED_EVERY_S: Final = 3600.0
 
@@ -31,6 +34,7 @@ def main(arguments: list[str]) -> None:
     used_at = -USED_EVERY_S
     while True:
         bound_all(Path(folder), bytes_max=int(bytes_max), kept=int(kept))
+        bound_removed(Path(run) / "pids", bytes_max=int(bytes_max))
         if time.monotonic() - used_at >= USED_EVERY_S:
             used_at = time.monotonic()
             mark_used(Path(run))
@@ -50,6 +54,25 @@ def bound_all(folder: Path, *, bytes_max: int, kept: int) -> None:
         with suppress(OSError):
             if path.stat().st_size > bytes_max:
                 _move_aside(path, kept=kept)
+
+
+def bound_removed(pids: Path, *, bytes_max: int) -> None:
+    """Empty logs that have no name any more, because their folder was removed.
+
+    `pids` is the folder of the programs' identities, see `launch.py`. A removed file takes room for
+    as long as its writer has it open.
+    """
+    for path in pids.glob("*.json"):
+        identity = read_identity(path)
+        if identity is not None and identity_of(identity.pid) == identity:
+            _empty_removed(Path(f"/proc/{identity.pid}/fd/1"), bytes_max)
+
+
+def _empty_removed(output: Path, bytes_max: int) -> None:
+    with suppress(OSError):
+        found = output.stat()
+        if stat.S_ISREG(found.st_mode) and not found.st_nlink and found.st_size > bytes_max:
+            os.truncate(output, 0)
 
 
 def _move_aside(path: Path, *, kept: int) -> None:

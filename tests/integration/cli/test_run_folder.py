@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import subprocess
+import sys
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,6 +19,7 @@ from deploy.local.places import run_folder
 from libs.testing.free_port import free_port
 from libs.testing.local_stack import ROOT, sluice, wait_until
 from libs.testing.real_haproxy import short_folder
+from tools.cli.stack.processes import marks
 from tools.cli.stack.record import StackRecord, save
 from tools.cli.stack.run_folder import ForeignFolderError, empty, locked, require_own
 
@@ -148,6 +152,47 @@ def test_a_stack_that_died_with_its_machine_is_started_anew(tmp_path: Path) -> N
     assert "running already" not in done.out
     assert "nowhere" in done.err
     assert not place.exists()
+
+
+def test_what_a_killed_up_has_begun_is_ended_first(tmp_path: Path) -> None:
+    """Its record says that the start did not come to its end, and its lock is free."""
+    place = run_folder(tmp_path / "var", user_id=os.geteuid())
+    save(RECORD, place / "stack.json")
+    models = tmp_path / "models.yaml"
+    models.write_text("models: [{name: a, source: ./nowhere}]")
+
+    with left_running(tmp_path / "var") as begun:
+        done = sluice("up", "--detach", "--models", str(models), var=tmp_path / "var")
+        ended = begun.wait(WITHIN_S)
+
+    assert done.code == 2
+    assert ended == -signal.SIGTERM
+    assert not place.exists()
+
+
+def test_down_finds_a_stack_all_of_whose_files_were_removed(tmp_path: Path) -> None:
+    """By the mark in the environment of its processes."""
+    with left_running(tmp_path / "var") as found, left_running(tmp_path / "var2") as other:
+        done = sluice("down", var=tmp_path / "var")
+        ended = found.wait(WITHIN_S)
+        other_lives = other.poll() is None
+
+    assert done.code == 0
+    assert "was not running" not in done.out
+    assert ended == -signal.SIGTERM
+    assert other_lives
+
+
+@contextmanager
+def left_running(var: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """Run a process that carries the marks of a stack."""
+    environment = {**os.environ, **marks(RECORD.stack_id, var)}
+    program = [sys.executable, "-c", "import time; time.sleep(99)"]
+    with subprocess.Popen(program, env=environment) as running:
+        try:
+            yield running
+        finally:
+            running.kill()
 
 
 def test_the_script_names_the_same_folder(tmp_path: Path) -> None:

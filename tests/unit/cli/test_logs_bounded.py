@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
-from deploy.local.keep_logs import bound_all, mark_used
+from deploy.local.keep_logs import bound_all, bound_removed, mark_used
+from deploy.local.launch import identity_of, write_identity
 
 
 def test_a_full_log_is_emptied_in_place_and_older_ones_make_room(tmp_path: Path) -> None:
@@ -37,3 +40,20 @@ def test_files_that_are_rarely_read_are_marked_as_used(tmp_path: Path) -> None:
     mark_used(tmp_path)
 
     assert min(old.stat().st_atime, old.stat().st_mtime) > 1.0
+
+
+def test_a_log_whose_folder_was_removed_has_a_bound_too(tmp_path: Path) -> None:
+    """It has no name any more, and takes room for as long as its writer lives."""
+    file = tmp_path / "a.log"
+    with file.open("ab", buffering=0) as log:
+        writer = subprocess.Popen([sys.executable, "-c", "input()"], stdin=-1, stdout=log)
+        write_identity(tmp_path / "a.json", identity_of(writer.pid))
+        log.write(b"x" * 11)
+        bound_removed(tmp_path, bytes_max=10)
+        with_its_name = os.fstat(log.fileno()).st_size
+        file.unlink()
+        bound_removed(tmp_path, bytes_max=10)
+        without_it = os.fstat(log.fileno()).st_size
+        writer.communicate(b"\n")
+
+    assert (with_its_name, without_it) == (11, 0)

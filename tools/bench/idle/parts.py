@@ -59,9 +59,9 @@ _PROGRAMS: Final = {
 _SCRIPTS: Final = {
     "dashboard.py": Part.DASHBOARD,
     "log_monitor.py": Part.LOG_MONITOR,
-    "keep_logs.py": Part.LOG_KEEPER,
 }
 _MODULES: Final = {
+    "deploy.local.keep_logs": Part.LOG_KEEPER,
     "deploy.local.kept_ray": Part.RAY_NODE,
     "ray.util.client.server": Part.RAY_CLIENT_SERVER,
     "services.router_config": Part.ROUTER_CONFIG,

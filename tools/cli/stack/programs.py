@@ -138,11 +138,13 @@ def python_path(layout: Layout, environment: Mapping[str, str]) -> str:
 
 
 def _log_keeper(layout: Layout, base: Mapping[str, str]) -> Program:
-    program = str(layout.root / "deploy" / "local" / "keep_logs.py")
     bounds = (str(LOG_BYTES_MAX), str(LOGS_KEPT), str(LOGS_LOOKED_AT_S))
     return Program(
         name=LOG_KEEPER,
-        command=[sys.executable, "-I", "-S", program, str(layout.logs), *bounds, str(layout.run)],
+        command=[
+            *(sys.executable, "-S", "-m", "deploy.local.keep_logs"),
+            *(str(layout.logs), *bounds, str(layout.run)),
+        ],
         environment=base,
         directory=layout.work,
         log_file=layout.log_file(LOG_KEEPER),
