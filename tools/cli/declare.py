@@ -23,10 +23,10 @@ from libs.engine.memory import check_memory
 from libs.engine.sources import resolve_source
 from libs.errors import ControlPlaneError, UsageError
 from tools.cli.effect import Expected, not_acted_on
+from tools.cli.health import autoscaler_status
 from tools.cli.model_changes import ModelChanges
 from tools.cli.observe import leader, stored_models
 from tools.cli.stack.layout import Layout
-from tools.cli.status import autoscaler_status
 
 EFFECT_S: Final = 15.0
 """The autoscaler acts within a second; after a restart it first has to lead again."""

@@ -29,9 +29,10 @@ from libs.contracts.subjects import (
 )
 from libs.contracts.targets import DecidedTarget, ManualTarget
 from libs.errors import ControlPlaneError, PeerUnreachableError
+from tools.cli.health import BusStatus
 from tools.cli.stack.layout import Layout
 from tools.cli.stack.supervisor import ProgramState, Supervisor
-from tools.cli.status import BusStatus, Observed, ProcessStatus
+from tools.cli.status import Observed, ProcessStatus
 
 _AUTOSCALER: Final = "autoscaler"
 

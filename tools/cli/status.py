@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
-from typing import Final
 
 from libs.contracts.ids import ModelName, ReplicaId
-from libs.contracts.leader import LEADER_TTL_S, LeaderClaim
+from libs.contracts.leader import LeaderClaim
 from libs.contracts.lease import FrontEnd, ReplicaLease, ReplicaState
 from libs.contracts.model_spec import AdapterSpec, ModelSpec
 from libs.contracts.reports import DemandReport, LoadReport, RoutingStatus
 from libs.contracts.targets import DecidedTarget, ManualTarget
-
-ROUTING_AGE_MAX_S: Final = 12.0
-"""An edge that has said nothing for this long has missed its turn twice."""
-
-_GOOD_STATES: Final = frozenset({"RUNNING", "STARTING"})
+from tools.cli.health import AutoscalerStatus, BusStatus, autoscaler_status, problems, seconds_since
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,33 +109,6 @@ class ProcessStatus:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class BusStatus:
-    """NATS, as far as this command could try it.
-
-    Attributes:
-        takes_writes: whether it stored something just now; None where it does not answer.
-        cause: why it does not answer or does not store; empty where it does.
-    """
-
-    answers: bool
-    takes_writes: bool | None
-    cause: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AutoscalerStatus:
-    """Who acts on declared models and targets.
-
-    Attributes:
-        leads: whether some autoscaler does; None where the bus cannot tell.
-        age_s: how old its claim is, which it renews every second; None where there is none.
-    """
-
-    leads: bool | None
-    age_s: float | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Status:
     """The whole stack as `sluice status` shows it.
 
@@ -205,56 +173,13 @@ def assemble(observed: Observed, *, api_url: str, nats_url: str) -> Status:
         ),
         processes=observed.processes or (),
     )
-    return replace(status, problems=tuple(_problems(status)))
-
-
-def _problems(status: Status) -> Iterator[str]:
-    """Say what is wrong, first what everything else may come from."""
-    if not status.supervised:
-        yield (
-            "supervisord does not answer, so nothing that ends is started again;"
-            " `./sluice up` repairs that and ends nothing"
-        )
-    for each in status.processes:
-        if each.state not in _GOOD_STATES:
-            yield f"{each.name} is {each.state.lower()}; see `./sluice logs {each.name}`"
-    if not status.bus.answers:
-        yield status.bus.cause
-        return
-    if not status.bus.takes_writes:
-        yield (
-            f"NATS answers and stores nothing ({status.bus.cause}): no lease, no scale and"
-            " no other change has an effect; is its disk full?"
-        )
-    yield from _silent_services(status)
-
-
-def _silent_services(status: Status) -> Iterator[str]:
-    if not status.autoscaler.leads:
-        yield "no autoscaler leads: targets and declared models have no effect"
-    routing = status.routing
-    if routing.age_s is not None and routing.age_s > ROUTING_AGE_MAX_S:
-        yield f"the edge last reported {routing.age_s:.0f} s ago; what is shown of it is old"
-    if routing.degraded:
-        yield f"the edge is degraded: {routing.degraded}"
+    return replace(status, problems=tuple(problems(status)))
 
 
 def _autoscaler(observed: Observed) -> AutoscalerStatus:
     if not observed.bus.answers:
         return AutoscalerStatus(leads=None, age_s=None)
     return autoscaler_status(observed.leader, observed.now)
-
-
-def autoscaler_status(claim: LeaderClaim | None, now: float) -> AutoscalerStatus:
-    """Tell whether a claim read at `now` (Unix seconds) still counts."""
-    if claim is None:
-        return AutoscalerStatus(leads=False, age_s=None)
-    age_s = _age_s(claim.claimed_at, now)
-    return AutoscalerStatus(leads=age_s <= LEADER_TTL_S, age_s=age_s)
-
-
-def _age_s(at: float, now: float) -> float:
-    return round(max(0.0, now - at), 1)
 
 
 def _haproxy(routing: RoutingStatus | None) -> HAProxyStatus:
@@ -273,7 +198,7 @@ def _routing(routing: RoutingStatus | None, now: float) -> RoutingRevision:
         revision=routing.revision,
         applied_at=routing.applied_at,
         degraded=routing.degraded,
-        age_s=_age_s(routing.observed_at, now),
+        age_s=seconds_since(routing.observed_at, now),
     )
 
 
@@ -345,5 +270,5 @@ def _replica(lease: ReplicaLease, load: LoadReport | None, now: float) -> Replic
         front_end=lease.front_end.value,
         front_end_reason=lease.front_end_reason,
         rust_names=lease.rust_names,
-        reported_age_s=_age_s(load.observed_at, now) if load else None,
+        reported_age_s=seconds_since(load.observed_at, now) if load else None,
     )

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from rich.markup import escape
 from rich.table import Table
 
-from tools.cli.status import ROUTING_AGE_MAX_S, ModelStatus, ReplicaStatus, Status
+from tools.cli.health import ROUTING_AGE_MAX_S
+from tools.cli.status import ModelStatus, ReplicaStatus, Status
 
 _UNKNOWN = "?"
 

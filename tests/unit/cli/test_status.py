@@ -16,9 +16,9 @@ from libs.contracts.model_spec import AdapterSpec, EngineSpec, ModelSpec
 from libs.contracts.reports import DemandReport, RoutingStatus
 from libs.contracts.targets import DecidedTarget, ScaleReason
 from libs.testing.records import a_demand_report, a_lease, a_model
+from tools.cli.health import BusStatus
 from tools.cli.status import (
     AdapterStatus,
-    BusStatus,
     ModelStatus,
     Observed,
     ProcessStatus,

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Final
 
+from deploy.local.launch import identity_of, read_identity
 from libs.errors import UsageError
 from tools.cli.stack import processes
 from tools.cli.stack.layout import Layout
@@ -73,8 +74,15 @@ def restore(layout: Layout, stack_id: str, supervisor: Supervisor) -> list[str]:
         return lost
     _end_silent(stack_id)
     launch(layout, supervisor)
-    _start(supervisor, idle(supervisor.states()))
-    return [SUPERVISORD]
+    lost = idle(supervisor.states())
+    ended = [program for program in lost if not _lives(layout, program)]
+    _start(supervisor, lost)
+    return [SUPERVISORD, *ended]
+
+
+def _lives(layout: Layout, program: str) -> bool:
+    known = read_identity(layout.pid_file(program))
+    return known is not None and identity_of(known.pid) == known
 
 
 def _start(supervisor: Supervisor, programs: Sequence[str]) -> None:
