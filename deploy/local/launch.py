@@ -24,7 +24,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
 
-FORWARDED: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
+ENDING: Final = (signal.SIGTERM, signal.SIGINT)
+FORWARDED: Final = (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 
 ENDED: Final = 1
 """The exit code after the end of a program that was taken over: its own is not to be had."""
@@ -46,6 +47,8 @@ class Launch:
         log_file: appended to; both outputs go there.
         pid_file: where the running program's identity is kept.
         whole_group: whether signals that are passed on go to its process group.
+        kill_after_s: how long after a signal to end it is killed, where it was taken over:
+            supervisord would kill the process that looks after it.
     """
 
     command: list[str]
@@ -54,6 +57,7 @@ class Launch:
     log_file: str
     pid_file: str
     whole_group: bool = False
+    kill_after_s: int = 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,7 +79,7 @@ def main(arguments: list[str]) -> int:
     launch = Launch(**json.loads(Path(arguments[0]).read_text()))
     running = read_identity(Path(launch.pid_file))
     if running is not None and running == identity_of(running.pid):
-        return look_after(running, whole_group=launch.whole_group)
+        return look_after(running, launch)
     become(launch)
     return CANNOT_START
 
@@ -92,22 +96,28 @@ def become(launch: Launch) -> None:
         sys.stderr.write(f"{launch.command[0]}: {exc.strerror}\n")
 
 
-def look_after(running: Identity, *, whole_group: bool) -> int:
+def look_after(running: Identity, launch: Launch) -> int:
     """Wait until a process that is no child of this one has ended; signals are passed on to it."""
     try:
         descriptor = os.pidfd_open(running.pid)
     except ProcessLookupError:
         return ENDED
 
-    def forward(number: int, _frame: object) -> None:
+    def send(number: int) -> None:
         with suppress(ProcessLookupError):
-            if whole_group:
+            if launch.whole_group:
                 os.killpg(running.pid, number)
             else:
                 signal.pidfd_send_signal(descriptor, number)
 
-    for number in FORWARDED:
+    def forward(number: int, _frame: object) -> None:
+        send(number)
+        if number in ENDING:
+            signal.alarm(launch.kill_after_s)
+
+    for number in (*ENDING, *FORWARDED):
         signal.signal(number, forward)
+    signal.signal(signal.SIGALRM, lambda *_: send(signal.SIGKILL))
     if identity_of(running.pid) == running:
         poll = select.poll()
         poll.register(descriptor, select.POLLIN)

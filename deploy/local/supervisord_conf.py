@@ -60,6 +60,7 @@ def launch_of(program: Program, *, pid_file: Path) -> Launch:
         log_file=str(program.log_file),
         pid_file=str(pid_file),
         whole_group=program.stop_group,
+        kill_after_s=max(1, program.stop_wait_s - 1),
     )
 
 

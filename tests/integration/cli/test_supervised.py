@@ -29,6 +29,7 @@ HOSTILE = "a \"b\" 'c' ;d #e %f %(here)s\ng\\"
 SAYS_IT = (
     "import os, sys, time; print(os.environ['VALUE'], sys.argv[1], flush=True); time.sleep(99)"
 )
+IGNORES_TERM = "import signal, time; signal.signal(15, signal.SIG_IGN); time.sleep(99)"
 LEAVES_ON_TERM = "import signal, time; signal.signal(15, lambda *_: exit(0)); time.sleep(99)"
 
 
@@ -87,6 +88,7 @@ class Supervised:
             environment={**marks(self.record.stack_id, self.places.var), "VALUE": HOSTILE},
             directory=self.places.work,
             log_file=self.places.log_file(name),
+            stop_wait_s=4,
         )
 
 
@@ -149,9 +151,12 @@ def test_a_new_supervisord_takes_over_what_runs(
     )
 
 
-def test_a_program_that_was_taken_over_is_stopped_like_any_other(supervised: Supervised) -> None:
-    """Signals are passed on to it."""
-    supervised.run(two=LEAVES_ON_TERM)
+@pytest.mark.parametrize("script", [LEAVES_ON_TERM, IGNORES_TERM], ids=["polite", "stubborn"])
+def test_a_program_that_was_taken_over_is_stopped_like_any_other(
+    supervised: Supervised, script: str
+) -> None:
+    """Signals are passed on to it, and it is killed when it does not end."""
+    supervised.run(two=script)
     os.kill(supervised.supervisord(), signal.SIGKILL)
     wait_until(lambda: not supervised.supervisor.alive(), timeout_s=WITHIN_S, what="its end")
     restore(supervised.places, supervised.record.stack_id, supervised.supervisor)
