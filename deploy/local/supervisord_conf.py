@@ -1,14 +1,35 @@
 """Render the configuration of supervisord, which keeps a machine's processes running.
 
-Source: http://supervisord.org/configuration.html (version 4.3). Values are interpolated by
-supervisord, so every `%` is doubled; environment values are quoted.
+supervisord takes ` ;`, ` #`, `%`, quotes and line ends in a value for its own syntax, and no way to
+quote carries them all. So a value that is not ours never stands in its file: what a program is
+started with is in a file of its own, which `launch.py` reads, and the paths that supervisord itself
+needs come from its environment.
+
+Source: http://supervisord.org/configuration.html (version 4.3).
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
+
+from deploy.local.launch import Launch
+
+PYTHON_VARIABLE: Final = "SLUICE_LAUNCH_PYTHON"
+"""In supervisord's environment: the interpreter of `launch.py`."""
+
+PROGRAM_VARIABLE: Final = "SLUICE_LAUNCH_PROGRAM"
+"""In supervisord's environment: the path of `launch.py`."""
+
+LOG_VARIABLE: Final = "SLUICE_SUPERVISOR_LOG"
+"""In supervisord's environment: its own log file."""
+
+_PLAIN: Final = re.compile(r"[\w./-]+", re.ASCII)
+_COMMAND: Final = f"""/bin/sh -c 'exec "${PYTHON_VARIABLE}" -I -S "${PROGRAM_VARIABLE}" "$0"' """
+"""The shell only becomes the interpreter: its variables may hold any character."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,21 +53,41 @@ class Program:
     stop_group: bool = False
 
 
-def render(programs: Sequence[Program], *, socket: Path, pid_file: Path, log_file: Path) -> str:
-    """Render the whole file; no program starts by itself."""
+def launch_of(program: Program, *, pid_file: Path) -> Launch:
+    """Return what `launch.py` has to know of a program."""
+    return Launch(
+        command=list(program.command),
+        environment=dict(program.environment),
+        directory=str(program.directory),
+        log_file=str(program.log_file),
+        pid_file=str(pid_file),
+        whole_group=program.stop_group,
+        kill_after_s=max(1, program.stop_wait_s - 1),
+    )
+
+
+def render(programs: Sequence[Program], *, socket: Path, pid_file: Path, launches: Path) -> str:
+    """Render the whole file; no program starts by itself.
+
+    `launches` is the folder of their files, each named as its program with `.json`. The three
+    paths must be of characters that mean nothing to supervisord or a shell.
+
+    Raises:
+        ValueError: one of them is not.
+    """
     return "\n".join(
         [
             _section(
                 "unix_http_server",
-                {"file": _escape(str(socket)), "chmod": "0600"},
+                {"file": _plain(socket), "chmod": "0600"},
             ),
             _section(
                 "supervisord",
                 {
-                    "logfile": _escape(str(log_file)),
+                    "logfile": f"%(ENV_{LOG_VARIABLE})s",
                     "logfile_maxbytes": "5MB",
                     "logfile_backups": "1",
-                    "pidfile": _escape(str(pid_file)),
+                    "pidfile": _plain(pid_file),
                     "nodaemon": "false",
                     "silent": "true",
                     # HAProxy takes two descriptors a connection.
@@ -62,21 +103,17 @@ def render(programs: Sequence[Program], *, socket: Path, pid_file: Path, log_fil
                     )
                 },
             ),
-            *(_program(program) for program in programs),
+            *(_program(program, launches / f"{program.name}.json") for program in programs),
         ]
     )
 
 
-def _program(program: Program) -> str:
+def _program(program: Program, launch: Path) -> str:
     group = "true" if program.stop_group else "false"
     return _section(
         f"program:{program.name}",
         {
-            "command": _escape(" ".join(_quote(word) for word in program.command)),
-            "directory": _escape(str(program.directory)),
-            "environment": _escape(
-                ",".join(f"{k}={_quote(v)}" for k, v in sorted(program.environment.items()))
-            ),
+            "command": f"{_COMMAND}{_plain(launch)}",
             "autostart": "false",
             # Exit code 2 means bad configuration: starting again cannot help. Any other end that
             # supervisord did not ask for, by a stranger's SIGTERM too, is one to start again after.
@@ -88,10 +125,9 @@ def _program(program: Program) -> str:
             "stopwaitsecs": str(program.stop_wait_s),
             "stopasgroup": group,
             "killasgroup": group,
+            # The program has a log file of its own.
             "redirect_stderr": "true",
-            "stdout_logfile": _escape(str(program.log_file)),
-            "stdout_logfile_maxbytes": "20MB",
-            "stdout_logfile_backups": "2",
+            "stdout_logfile": "NONE",
         },
     )
 
@@ -101,13 +137,8 @@ def _section(name: str, options: Mapping[str, str]) -> str:
     return "\n".join([f"[{name}]", *lines, ""])
 
 
-def _quote(text: str) -> str:
-    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
-    return f'"{escaped}"'
-
-
-def _escape(text: str) -> str:
-    if "\n" in text:
-        message = f"a supervisord setting must be one line: {text!r}"
+def _plain(path: Path) -> str:
+    if not _PLAIN.fullmatch(str(path)):
+        message = f"supervisord cannot be told the path {str(path)!r}"
         raise ValueError(message)
-    return text.replace("%", "%%")
+    return str(path)

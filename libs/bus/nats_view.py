@@ -33,10 +33,12 @@ class _Intake:
         self._bucket = bucket
         self._live = live
         self._staged: dict[str, RawEntry] | None = {}
+        self._mentioned: set[str] = set()
 
     def take(self, message: Msg) -> None:
         """Take one stored message in."""
         raw = fed_entry(self._bucket, message)
+        self._mentioned.add(raw.key)
         if self._staged is None:
             self._live.apply(raw)
         elif raw.body is None:
@@ -47,8 +49,13 @@ class _Intake:
     def go_live(self) -> None:
         """Replace the live copy by what was collected; changes pass through from here on."""
         staged, self._staged = self._staged, None
-        if staged is not None:
-            self._live.replace(staged)
+        if staged is None:
+            return
+        if self._live.snapshot().entries.keys() - self._mentioned:
+            # A removed key leaves a mark. These keys left none, so the bus has lost them: begin the
+            # view anew, as after a restart of the bus.
+            self._live.away()
+        self._live.replace(staged)
 
 
 async def follow_bucket(

@@ -30,8 +30,8 @@ def check_adapters(spec: ModelSpec) -> None:
 
 
 def is_hub_id(source: str) -> bool:
-    """Tell whether a source is to be fetched from a hub: `owner/name`, and no directory here."""
-    return not Path(source).expanduser().exists() and bool(HUB_ID.fullmatch(source))
+    """Tell whether a source is to be fetched from a hub: `owner/name`, whatever lies here."""
+    return bool(HUB_ID.fullmatch(source))
 
 
 def check_folder(adapter: AdapterSpec, spec: ModelSpec, *, folder: Path | None = None) -> Path:

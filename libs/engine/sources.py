@@ -33,17 +33,17 @@ class ModelSource:
 def resolve_source(source: str, *, models_dir: Path) -> ModelSource:
     """Find a model's files.
 
-    A source with a slash that is no folder is a hub id when it looks like one (`owner/name`).
+    What looks like a hub id (`owner/name`) is one, whatever lies in the working folder: otherwise
+    a command and a replica, which work in different folders, would mean different models.
 
     Raises:
         UsageError: there is no such built-in model, no such folder, or no model inside it.
     """
     if source.startswith(BUILTIN_PREFIX):
         return _builtin(source.removeprefix(BUILTIN_PREFIX), models_dir)
-    folder = Path(source).expanduser()
-    if not folder.exists() and HUB_ID.fullmatch(source):
+    if HUB_ID.fullmatch(source):
         return ModelSource(model=source, is_local=False)
-    return _folder(folder)
+    return _folder(Path(source).expanduser())
 
 
 def _builtin(name: str, models_dir: Path) -> ModelSource:

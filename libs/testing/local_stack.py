@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, TypedDict
 
+from deploy.local.places import run_folder
 from libs.testing.free_port import free_port
 
 ROOT: Final = Path(__file__).absolute().parents[2]
@@ -40,6 +41,22 @@ class RoutingJson(TypedDict):
     revision: int | None
     applied_at: float | None
     degraded: str
+    age_s: float | None
+
+
+class BusJson(TypedDict):
+    """`bus` of the status."""
+
+    answers: bool
+    takes_writes: bool | None
+    cause: str
+
+
+class AutoscalerJson(TypedDict):
+    """`autoscaler` of the status."""
+
+    leads: bool | None
+    age_s: float | None
 
 
 class ReplicaJson(TypedDict):
@@ -113,10 +130,14 @@ class StatusJson(TypedDict):
     api_url: str
     haproxy: HAProxyJson
     nats_url: str
+    bus: BusJson
+    autoscaler: AutoscalerJson
+    supervised: bool
     routing: RoutingJson
     models: list[ModelJson]
     scaling: ScalingJson
     processes: list[PartJson]
+    problems: list[str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,18 +167,30 @@ class LocalStack:
         """Where clients send requests."""
         return f"http{'s' if self.encrypted else ''}://127.0.0.1:{self.port}"
 
+    @property
+    def run(self) -> Path:
+        """The folder of what it needs while it runs."""
+        return run_folder(self.var, user_id=os.geteuid())
+
+    @property
+    def stack_id(self) -> str:
+        """What marks its processes, in their variable `SLUICE_STACK_ID`."""
+        record = json.loads((self.run / "stack.json").read_text())
+        return str(record["stack_id"])
+
     def sluice(self, *arguments: str, timeout_s: float = COMMAND_TIMEOUT_S) -> Done:
         """Run one command against this stack."""
         return sluice(*arguments, var=self.var, timeout_s=timeout_s, environment=self.environment)
 
     def status(self) -> StatusJson:
-        """Return what `status --json` prints.
+        """Return what `status --json` prints, problems or not.
 
         Raises:
             AssertionError: the command failed.
         """
         done = self.sluice("status", "--json")
-        assert done.code == 0, done.err
+        assert done.code in {0, 1}, done.err
+        assert done.out, done.err
         found: StatusJson = json.loads(done.out)
         return found
 

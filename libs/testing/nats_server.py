@@ -11,11 +11,14 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final
 
+import nats
+
 from deploy.local.nats_binary import find_nats_server
 from deploy.local.nats_conf import NatsConf, render_credentials, render_nats_conf
 from libs.bus.permissions import ADMIN, USERS
 from libs.bus.provision import provision
 from libs.bus.settings import BusSettings, Credentials
+from libs.contracts.subjects import bucket_stream
 from libs.testing.free_port import free_port
 
 START_TIMEOUT_S: Final = 30.0
@@ -99,6 +102,13 @@ class NatsServer:
         """Lose everything that was stored."""
         assert self._server is None, "only a server that is down can lose its disk"
         shutil.rmtree(self._store)
+
+    async def lose(self, bucket: str) -> None:
+        """Lose what a bucket holds while it runs; nothing is left, not even marks of removal."""
+        found = self.credentials(ADMIN)
+        client = await nats.connect(found.url, user=found.user, password=found.password)
+        await client.jetstream().purge_stream(bucket_stream(bucket))
+        await client.close()
 
     async def stop(self) -> None:
         """End it politely; a stopped one stays stopped."""

@@ -183,7 +183,7 @@ class StackInside:
         )
 
     async def _records(self) -> list[Record]:
-        credentials = read_credentials(self.stack.var / "secrets" / "nats-cli.json")
+        credentials = read_credentials(self.stack.run / "secrets" / "nats-cli.json")
         settings = BusSettings(
             credentials=credentials,
             name="test",

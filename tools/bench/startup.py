@@ -67,11 +67,17 @@ def _plain_vllm(root: Path, spec: ModelSpec, model: Path, timeout_s: float) -> f
         *("--host", "127.0.0.1", "--port", str(port)),
         *arguments,
     ]
-    environment = {**os.environ, **engine_environment(spec, is_local=True)}
-    with tempfile.TemporaryFile() as log:
+    with tempfile.TemporaryDirectory(prefix="sl-", dir="/tmp") as folder:
+        own = {"TMPDIR": folder}  # vLLM leaves its sockets there
+        environment = {**os.environ, **engine_environment(spec, is_local=True), **own}
         started = time.monotonic()
         server = subprocess.Popen(
-            command, cwd=root, env=environment, stdout=log, stderr=log, start_new_session=True
+            command,
+            cwd=root,
+            env=environment,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
         )
         try:
             _first_token(f"http://127.0.0.1:{port}", spec.name, timeout_s, alive=_alive(server))

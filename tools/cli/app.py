@@ -15,23 +15,31 @@ import structlog
 import typer
 from pydantic import ValidationError
 
+from libs.clock import SystemClock
 from libs.contracts.targets import REPLICAS_MAX
-from libs.errors import ControlPlaneError, UsageError
+from libs.errors import ControlPlaneError, PeerUnreachableError, UsageError
 from tools.cli import bench_commands, tenant_commands
 from tools.cli.api_key import ApiKey, chosen_key
 from tools.cli.chat import Door, stream_answer
 from tools.cli.console import err, fail, out, step
-from tools.cli.declare import check_changes, read_models, set_manual_target, write_changes
+from tools.cli.declare import (
+    await_effect,
+    check_changes,
+    read_models,
+    set_manual_target,
+    write_changes,
+)
+from tools.cli.effect import Expected, expected_of
 from tools.cli.logs import files_for, follow, tail
 from tools.cli.model_changes import ModelChanges, model_changes
 from tools.cli.models_yaml import load_models
-from tools.cli.observe import observe
+from tools.cli.observe import observe, without_bus
 from tools.cli.settings import CliSettings
 from tools.cli.stack.bus import make_buckets, stack_bus
 from tools.cli.stack.down import down as stop_stack
 from tools.cli.stack.layout import Layout
 from tools.cli.stack.locate import ROOT, here
-from tools.cli.stack.record import StackRecord, load, require
+from tools.cli.stack.record import StackRecord, require
 from tools.cli.stack.trust import trust
 from tools.cli.status import Status, assemble
 from tools.cli.status_table import tables
@@ -99,10 +107,6 @@ def up(
     from tools.cli.stack.up import up as start_stack
 
     settings, layout = CliSettings(), _layout()
-    running = load(layout.record)
-    if running is not None:
-        _greet(running, layout, "Sluice is running already")
-        return
     options = UpOptions(
         host=host or settings.api_host,
         port=settings.api_port if port is None else port,
@@ -113,8 +117,14 @@ def up(
         haproxy=settings.router_config_haproxy_binary,
         nats_server=settings.nats_server,
     )
-    _greet(asyncio.run(start_stack(layout, options)), layout, "Sluice is up")
-    if not detach:
+    standing = asyncio.run(start_stack(layout, options))
+    if standing.began is None:
+        _greet(standing.record, layout, "Sluice is up")
+    elif standing.began:
+        _greet(standing.record, layout, f"Started again: {', '.join(standing.began)}. Sluice is up")
+    else:
+        _greet(standing.record, layout, "Sluice is running already")
+    if standing.began is None and not detach:
         _stay(layout)
 
 
@@ -131,13 +141,17 @@ def down() -> None:
 
 @app.command()
 def status(as_json: AsJson = False) -> None:
-    """Show models, replicas, the routing revision and reloads so far."""
+    """Show models, replicas, the routing revision and reloads so far; exit code 1 on problems."""
     found = asyncio.run(_status(_layout()))
     if as_json:
         print(json.dumps(found.to_json(), indent=2))
-        return
-    for part in tables(found, now=time.time()):
-        out.print(part)
+    else:
+        for part in tables(found, now=time.time()):
+            out.print(part)
+    for problem in found.problems:
+        err.print(f"sluice: {problem}", markup=False)
+    if found.problems:
+        sys.exit(1)
 
 
 @app.command()
@@ -259,8 +273,11 @@ def _stay(layout: Layout) -> None:
 
 async def _status(layout: Layout) -> Status:
     record = require(layout.record)
-    async with stack_bus(layout) as bus:
-        observed = await observe(bus, layout, since=record.started_at)
+    try:
+        async with stack_bus(layout) as bus:
+            observed = await observe(bus, layout, clock=SystemClock(), since=record.started_at)
+    except PeerUnreachableError as exc:
+        observed = without_bus(layout, now=time.time(), cause=str(exc))
     return assemble(observed, api_url=record.api_url, nats_url=record.nats_url)
 
 
@@ -274,12 +291,16 @@ async def _apply(layout: Layout, file: Path, *, dry_run: bool) -> ModelChanges:
         check_changes(changes, layout)
         if not dry_run:
             await write_changes(bus, changes, stored)
+        if changes and not dry_run:
+            await await_effect(bus, expected_of(changes), clock=SystemClock())
     return changes
 
 
 async def _scale(layout: Layout, model: str, count: int | None) -> str:
     async with stack_bus(layout) as bus:
-        return await set_manual_target(bus, model, count)
+        name = await set_manual_target(bus, model, count)
+        await await_effect(bus, Expected(by_hand={name: count}), clock=SystemClock())
+    return name
 
 
 def _count(text: str) -> int | None:

@@ -19,6 +19,7 @@ from libs.contracts.model_spec import (
     ScalingSpec,
     SimulationSpec,
 )
+from libs.engine.sources import BUILTIN_PREFIX, HUB_ID
 from libs.errors import UsageError
 
 MODELS_MAX = 64
@@ -31,6 +32,7 @@ SIMULATED_SOURCE = "builtin:smollm2-135m-instruct"
 """Whose tokenizer and configuration a simulated device takes when its entry names no source."""
 
 _SIMULATED = SimulationSpec()
+_PATHS = ("./", "../", "~", "/")
 
 
 class ModelsFileError(UsageError):
@@ -154,8 +156,21 @@ def load_models(path: Path) -> tuple[ModelSpec, ...]:
 
 
 def _absolute(source: str, folder: Path) -> str:
-    if source.startswith(("./", "../")):
-        return str((folder / source).resolve())
+    """Resolve a directory once, for every process that will read it; the rest is a hub id.
+
+    Raises:
+        ValueError: it could be meant either way.
+    """
+    beside = folder / Path(source).expanduser()
+    if not source.startswith(BUILTIN_PREFIX) and (source.startswith(_PATHS) or beside.is_dir()):
+        return str(beside.resolve())
+    if HUB_ID.fullmatch(source) and Path(source).is_dir():
+        message = (
+            f"{source!r} is a directory here but not beside this file, where a relative one counts"
+            f" from: write {str(Path(source).absolute())!r}, or run the command elsewhere if the"
+            " hub's model of that name is meant"
+        )
+        raise ValueError(message)
     return source
 
 

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from collections.abc import Set as AbstractSet
 from contextlib import AsyncExitStack
 from typing import Final
 
+from deploy.local.launch import identity_of, read_identity
 from libs.bus.nats_bus import NatsBus
 from libs.bus.ports import BucketView, Record, Report, Snapshot
+from libs.clock import Clock
 from libs.contracts.checks import line
 from libs.contracts.ids import ModelName
+from libs.contracts.leader import LeaderClaim
 from libs.contracts.lease import ReplicaLease
 from libs.contracts.model_spec import ModelSpec
 from libs.contracts.reports import DemandReport, LoadReport, RoutingStatus
@@ -27,11 +30,14 @@ from libs.contracts.subjects import (
     TENANTS_BUCKET,
 )
 from libs.contracts.targets import DecidedTarget, ManualTarget
-from libs.errors import PeerUnreachableError
+from libs.errors import ControlPlaneError, PeerUnreachableError
 from tools.cli.failures import failing_since, trouble_since
+from tools.cli.health import BusStatus
 from tools.cli.stack.layout import Layout
-from tools.cli.stack.supervisor import Supervisor
+from tools.cli.stack.supervisor import ProgramState, Supervisor
 from tools.cli.status import Observed, ProcessStatus
+
+_AUTOSCALER: Final = "autoscaler"
 
 _OBSERVED_BUCKETS: Final = (
     *(MODELS_BUCKET, REPLICAS_BUCKET, TARGETS_BUCKET, ROUTING_BUCKET),
@@ -42,7 +48,11 @@ _REPORT_WAIT_S: Final = 1.5
 """Replicas and edges report once a second."""
 
 
-async def observe(bus: NatsBus, layout: Layout, *, since: float) -> Observed:
+_NO_MODEL: Final = "manual.-"
+"""A key of targets that no model's name can make; removing it is a write that changes nothing."""
+
+
+async def observe(bus: NatsBus, layout: Layout, *, clock: Clock, since: float) -> Observed:
     """Read everything once; waits at most 1.5 s for the reports of replicas and edges.
 
     What failed before `since`, in Unix seconds, is left out: another stack wrote it.
@@ -56,6 +66,9 @@ async def observe(bus: NatsBus, layout: Layout, *, since: float) -> Observed:
         _heard(bus, DEMAND_SUBJECTS, _model, expected={spec.name for spec in specs}),
     )
     return Observed(
+        now=clock.now(),
+        bus=await try_writing(bus),
+        leader=leader(records),
         specs=specs,
         leases=leases,
         manual={each.model: each for each in records if isinstance(each, ManualTarget)},
@@ -72,6 +85,38 @@ async def observe(bus: NatsBus, layout: Layout, *, since: float) -> Observed:
             for key, why in snapshot.rejected.items()
         ],
     )
+
+
+def without_bus(layout: Layout, *, now: float, cause: str) -> Observed:
+    """Return what can be told without the bus: the processes."""
+    return Observed(
+        now=now,
+        bus=BusStatus(answers=False, takes_writes=None, cause=cause),
+        leader=None,
+        specs=(),
+        leases=(),
+        manual={},
+        decided={},
+        loads={},
+        demands=(),
+        routing=None,
+        processes=processes(layout),
+    )
+
+
+def leader(records: Iterable[Record]) -> LeaderClaim | None:
+    """Return the autoscaler's claim; None where there is none."""
+    claims = (each for each in records if isinstance(each, LeaderClaim))
+    return next((each for each in claims if each.service == _AUTOSCALER), None)
+
+
+async def try_writing(bus: NatsBus) -> BusStatus:
+    """Find out whether the bus stores what it gets: with a full disk it answers all the same."""
+    try:
+        await bus.delete(TARGETS_BUCKET, _NO_MODEL)
+    except ControlPlaneError as exc:
+        return BusStatus(answers=True, takes_writes=False, cause=str(exc))
+    return BusStatus(answers=True, takes_writes=True)
 
 
 async def read_buckets(bus: NatsBus, buckets: tuple[str, ...]) -> list[Record]:
@@ -113,13 +158,23 @@ async def stored_models(bus: NatsBus) -> dict[ModelName, ModelSpec]:
     return {each.name: each for each in records if isinstance(each, ModelSpec)}
 
 
-def processes(layout: Layout) -> tuple[ProcessStatus, ...]:
-    """List the supervised processes; empty when supervisord does not answer."""
+def processes(layout: Layout) -> tuple[ProcessStatus, ...] | None:
+    """List the supervised processes; None when supervisord does not answer."""
     try:
         states = Supervisor(layout.supervisor_socket).states()
     except (PeerUnreachableError, OSError):
-        return ()
-    return tuple(ProcessStatus(name=each.name, state=each.state, pid=each.pid) for each in states)
+        return None
+    return tuple(
+        ProcessStatus(name=each.name, state=each.state, pid=_pid(layout, each)) for each in states
+    )
+
+
+def _pid(layout: Layout, state: ProgramState) -> int:
+    """Return the program's own process: supervisord may have one that looks after it."""
+    known = read_identity(layout.pid_file(state.name))
+    if state.pid and known is not None and identity_of(known.pid) == known:
+        return known.pid
+    return state.pid
 
 
 async def _heard(

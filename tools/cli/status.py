@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 
 from libs.contracts.failing import AutoscalerTrouble, FailingModel
 from libs.contracts.ids import ModelName, ReplicaId
+from libs.contracts.leader import LeaderClaim
 from libs.contracts.lease import FrontEnd, ReplicaLease, ReplicaState
 from libs.contracts.model_spec import AdapterSpec, ModelSpec
 from libs.contracts.reports import DemandReport, LoadReport, RoutingStatus
 from libs.contracts.targets import DecidedTarget, ManualTarget
 from tools.cli.failures import FailureStatus, ScalingStatus, failure_status, scaling_status
+from tools.cli.health import AutoscalerStatus, BusStatus, autoscaler_status, problems, seconds_since
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReplicaStatus:
-    """One replica; None where nothing is known."""
+    """One replica; None where nothing is known.
+
+    Attributes:
+        reported_age_s: how old the load is that is shown.
+    """
 
     id: str
     pid: int
@@ -32,6 +38,7 @@ class ReplicaStatus:
     front_end: str
     front_end_reason: str
     rust_names: tuple[str, ...]
+    reported_age_s: float | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,11 +91,16 @@ class HAProxyStatus:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RoutingRevision:
-    """Which state HAProxy has; None until an edge has said so."""
+    """Which state HAProxy has; None until an edge has said so.
+
+    Attributes:
+        age_s: how old this is: an edge says it every five seconds.
+    """
 
     revision: int | None
     applied_at: float | None
     degraded: str
+    age_s: float | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,16 +118,22 @@ class Status:
 
     Attributes:
         rejected: invalid records on the bus, each with its bucket, its key and the reason.
+        supervised: whether supervisord answers; nothing that ends is started again otherwise.
+        problems: all that is wrong, each with what it means; empty where nothing is.
     """
 
     api_url: str
     haproxy: HAProxyStatus
     nats_url: str
+    bus: BusStatus
+    autoscaler: AutoscalerStatus
+    supervised: bool
     routing: RoutingRevision
     models: tuple[ModelStatus, ...]
     scaling: ScalingStatus
     processes: tuple[ProcessStatus, ...]
     rejected: tuple[str, ...] = ()
+    problems: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, object]:
         """Return plain values for `--json`."""
@@ -124,8 +142,17 @@ class Status:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Observed:
-    """What a status is made of, as it was read."""
+    """What a status is made of, as it was read.
 
+    Attributes:
+        now: Unix time in seconds of the reading.
+        leader: the autoscaler's claim; None where there is none.
+        processes: None where supervisord does not answer.
+    """
+
+    now: float
+    bus: BusStatus
+    leader: LeaderClaim | None
     specs: Iterable[ModelSpec]
     leases: Iterable[ReplicaLease]
     manual: Mapping[ModelName, ManualTarget]
@@ -135,26 +162,36 @@ class Observed:
     failing: Mapping[ModelName, FailingModel] = field(default_factory=dict)
     trouble: AutoscalerTrouble | None = None
     routing: RoutingStatus | None
-    processes: tuple[ProcessStatus, ...]
+    processes: tuple[ProcessStatus, ...] | None
     rejected: Iterable[str] = ()
 
 
 def assemble(observed: Observed, *, api_url: str, nats_url: str) -> Status:
     """Put the parts together; models and replicas come in order of their names."""
     leases = list(observed.leases)
-    return Status(
+    status = Status(
         api_url=api_url,
         haproxy=_haproxy(observed.routing),
         nats_url=nats_url,
-        routing=_routing(observed.routing),
+        bus=observed.bus,
+        autoscaler=_autoscaler(observed),
+        supervised=observed.processes is not None,
+        routing=_routing(observed.routing, observed.now),
         models=tuple(
             _model(spec, [each for each in leases if each.model == spec.name], observed)
             for spec in sorted(observed.specs, key=lambda spec: spec.name)
         ),
         scaling=scaling_status(observed.trouble),
-        processes=observed.processes,
+        processes=observed.processes or (),
         rejected=tuple(observed.rejected),
     )
+    return replace(status, problems=tuple(problems(status)))
+
+
+def _autoscaler(observed: Observed) -> AutoscalerStatus:
+    if not observed.bus.answers:
+        return AutoscalerStatus(leads=None, age_s=None)
+    return autoscaler_status(observed.leader, observed.now)
 
 
 def _haproxy(routing: RoutingStatus | None) -> HAProxyStatus:
@@ -165,11 +202,15 @@ def _haproxy(routing: RoutingStatus | None) -> HAProxyStatus:
     )
 
 
-def _routing(routing: RoutingStatus | None) -> RoutingRevision:
+def _routing(routing: RoutingStatus | None, now: float) -> RoutingRevision:
     if routing is None:
-        return RoutingRevision(revision=None, applied_at=None, degraded="no edge has reported")
+        degraded = "no edge has reported"
+        return RoutingRevision(revision=None, applied_at=None, degraded=degraded, age_s=None)
     return RoutingRevision(
-        revision=routing.revision, applied_at=routing.applied_at, degraded=routing.degraded
+        revision=routing.revision,
+        applied_at=routing.applied_at,
+        degraded=routing.degraded,
+        age_s=seconds_since(routing.observed_at, now),
     )
 
 
@@ -186,7 +227,7 @@ def _model(spec: ModelSpec, leases: list[ReplicaLease], observed: Observed) -> M
         ready=sum(lease.state is ReplicaState.READY for lease in leases),
         held=_held(spec.name, observed.demands),
         replicas=tuple(
-            _replica(lease, observed.loads.get(lease.replica_id))
+            _replica(lease, observed.loads.get(lease.replica_id), observed.now)
             for lease in sorted(leases, key=lambda lease: lease.replica_id)
         ),
         adapters=tuple(_adapter(each, leases) for each in spec.adapters),
@@ -226,7 +267,7 @@ def _held(model: ModelName, demands: Iterable[DemandReport]) -> int | None:
     return sum(known) if known and len(known) == len(said) else None
 
 
-def _replica(lease: ReplicaLease, load: LoadReport | None) -> ReplicaStatus:
+def _replica(lease: ReplicaLease, load: LoadReport | None, now: float) -> ReplicaStatus:
     return ReplicaStatus(
         id=lease.replica_id,
         pid=lease.pid,
@@ -242,4 +283,5 @@ def _replica(lease: ReplicaLease, load: LoadReport | None) -> ReplicaStatus:
         front_end=lease.front_end.value,
         front_end_reason=lease.front_end_reason,
         rust_names=lease.rust_names,
+        reported_age_s=seconds_since(load.observed_at, now) if load else None,
     )

@@ -8,6 +8,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from tools.cli.failures import failure_line
+from tools.cli.health import ROUTING_AGE_MAX_S
 from tools.cli.status import ModelStatus, ReplicaStatus, Status
 
 _UNKNOWN = "?"
@@ -22,9 +23,7 @@ def tables(status: Status, *, now: float) -> Iterator[str | Table]:
     yield f"API      {status.api_url}"
     pid, reloads = _known(proxy.pid), _known(proxy.reloads)
     yield f"HAProxy  {proxy.version or _UNKNOWN}, pid {pid}, reloads {reloads}"
-    yield f"Routing  revision {_known(status.routing.revision)}"
-    if status.routing.degraded:
-        yield f"         [yellow]degraded: {escape(status.routing.degraded)}[/]"
+    yield f"Routing  revision {_known(status.routing.revision)}{_old(status.routing.age_s)}"
     yield f"NATS     {status.nats_url}"
     if status.scaling.trouble:
         yield f"Scaling  [yellow]does not work: {escape(status.scaling.trouble)}[/]"
@@ -33,7 +32,8 @@ def tables(status: Status, *, now: float) -> Iterator[str | Table]:
     if len(status.rejected) > REJECTED_SHOWN_MAX:
         beyond = len(status.rejected) - REJECTED_SHOWN_MAX
         yield f"         [yellow]and {beyond} more that are not used[/]"
-    yield _processes(status)
+    if status.processes:
+        yield _processes(status)
     yield _models(status)
     for model in status.models:
         if model.failure is not None:
@@ -118,6 +118,12 @@ def _adapters(status: Status) -> Table:
             why = "".join(f"\n[yellow]{escape(cause)}[/]" for cause in each.causes)
             table.add_row(each.name, model.name, loaded, f"{escape(each.source)}{why}")
     return table
+
+
+def _old(age_s: float | None) -> str:
+    if age_s is None or age_s <= ROUTING_AGE_MAX_S:
+        return ""
+    return f" [yellow]({age_s:.0f} s ago)[/]"
 
 
 def _known(value: float | None) -> str:

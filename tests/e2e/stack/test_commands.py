@@ -17,6 +17,9 @@ def test_status_as_json_has_the_agreed_keys(stack: LocalStack) -> None:
     assert status["api_url"] == stack.api_url
     assert status["haproxy"].keys() >= {"version", "pid", "reloads"}
     assert status["routing"].keys() >= {"revision", "applied_at"}
+    assert status["bus"] == {"answers": True, "takes_writes": True, "cause": ""}
+    assert (status["supervised"], status["autoscaler"]["leads"]) == (True, True)
+    assert status["problems"] == []
     assert str(status["nats_url"]).startswith("nats://127.0.0.1:")
     (model,) = status["models"]
     assert (model["name"], model["target"], model["ready"]) == ("smollm2", 1, 1)

@@ -18,7 +18,9 @@ from pathlib import Path
 import pytest
 
 from libs.engine.default_model import LOCK_FILE, MARKER, default_model_path
+from libs.testing.held_files import files_of, left
 from libs.testing.local_stack import ROOT, Done, sluice
+from libs.testing.ray_node import marked
 from libs.testing.tiny_model import write_tiny_model
 
 START_S = 120.0
@@ -31,17 +33,9 @@ def with_tiny_model(var: Path) -> Path:
     return var
 
 
-def left_over(var: Path) -> list[str]:
+def left_over(var: Path) -> list[int]:
     """List what still runs with this state folder in its environment."""
-    mark = f"SLUICE_VAR={var}".encode()
-    found = []
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            if mark in (folder / "environ").read_bytes():
-                found.append((folder / "cmdline").read_text())
-        except OSError:
-            continue
-    return found
+    return sorted(marked(f"SLUICE_VAR={var}"))
 
 
 def refused(done: Done, told: str) -> None:
@@ -70,17 +64,20 @@ def test_what_is_not_known_is_refused_in_one_line(
 
 @pytest.mark.parametrize("stack", ["vllm", "vllm-rust"])
 def test_one_stack_is_started_measured_and_stopped(tmp_path: Path, stack: str) -> None:
-    """Its cost is told by role, on standard output and in the file alike."""
+    """Its cost is told by role, on standard output and in the file alike; no file is left of it."""
     var, out = with_tiny_model(tmp_path / "var"), tmp_path / "out"
 
-    done = sluice(
-        *("bench", "compare", "--stacks", stack, "--cases", "one_client", "--rounds", "1"),
-        *("--json", "--out", str(out)),
-        var=var,
-        timeout_s=2 * START_S,
-    )
+    with files_of(lambda: left_over(var)) as files:
+        done = sluice(
+            *("bench", "compare", "--stacks", stack, "--cases", "one_client", "--rounds", "1"),
+            *("--json", "--out", str(out)),
+            var=var,
+            timeout_s=2 * START_S,
+        )
 
     assert done.code == 0, done
+    assert any(file.is_relative_to("/dev/shm") for file in files)
+    assert left(files, inside=tmp_path) == []
     tree = json.loads(done.out)
     assert tree == json.loads((out / "compare.json").read_text())
     assert tree["rounds"] == 1

@@ -84,6 +84,28 @@ async def test_the_resync_finds_what_the_watch_has_lost(server: NatsServer) -> N
         assert view.snapshot().connected_since == since
 
 
+async def test_a_view_begins_anew_when_a_running_server_has_lost_its_bucket(
+    server: NatsServer,
+) -> None:
+    """A removed key leaves a mark; keys that vanish without one were lost, as after a restart."""
+    settings = replace(server.settings(ADMIN), resync_s=0.2)
+
+    async with connect(settings) as bus, bus.view("replicas") as view:
+        await bus.put("replicas", "m.r1", a_lease())
+        await until(view, has_entries(1))
+        since = view.snapshot().connected_since
+        await bus.delete("replicas", "m.r1")
+        await until(view, has_entries(0))
+        after_a_removal = view.snapshot().connected_since
+        await bus.put("replicas", "m.r1", a_lease())
+        await until(view, has_entries(1))
+        await server.lose("replicas")
+        await until(view, has_entries(0))
+
+        assert after_a_removal == since
+        assert view.snapshot().connected_since != since
+
+
 async def test_a_bus_can_be_opened_before_its_server_runs(tmp_path: Path) -> None:
     """A service that must start without NATS says so, and finds it as soon as it is there."""
     server = NatsServer(tmp_path)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from deploy.local.places import run_folder
 from libs.testing.free_port import free_port
 from libs.testing.local_stack import ROOT, Done, sluice
 from libs.testing.tiny_model import write_tiny_model
@@ -26,7 +27,7 @@ def refused(done: Done, told: str) -> None:
 def up(tmp_path: Path, *options: str) -> Done:
     """Run `up` in a folder of its own; it must end by itself and leave no stack."""
     done = sluice("up", "--detach", *options, var=tmp_path / "var")
-    assert not (tmp_path / "var" / "stack.json").exists()
+    assert not run_folder(tmp_path / "var", user_id=os.geteuid()).exists()
     return done
 
 

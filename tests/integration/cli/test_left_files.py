@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 from libs.testing.real_haproxy import short_folder
@@ -28,7 +29,9 @@ def test_the_files_of_killed_replicas_go_with_the_stack() -> None:
     """Their shared memory, too, which is in no folder of the stack."""
     segment = Path("/dev/shm") / f"sluice_test_{os.getpid()}"
     with short_folder() as folder:
-        stack = layout(root=folder, var=folder / "v", models=None, user_id=1)
+        found = layout(root=folder, var=folder / "v", models=None, user_id=1)
+        stack = replace(found, run=folder / "r")
+        stack.run.mkdir(mode=0o700)
         left = stack.replica_sockets / "sluice-0000000a"
         left.mkdir(parents=True)
         segment.touch()

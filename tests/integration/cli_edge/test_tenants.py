@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import re
+import shutil
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
@@ -73,7 +74,10 @@ async def stack() -> AsyncIterator[Stack]:
         world.nats.write_credentials(CLI, place.credentials(CLI))
         await world.join(await world.replica("r1"))
         await world.until_answers(200)
-        yield Stack(world=world)
+        try:
+            yield Stack(world=world)
+        finally:
+            shutil.rmtree(place.run)
 
 
 async def test_a_tenant_is_added_limited_and_revoked_live(stack: Stack) -> None:

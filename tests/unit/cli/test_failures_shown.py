@@ -10,11 +10,15 @@ from rich.console import Console
 from libs.contracts.failing import AutoscalerTrouble, FailingModel
 from libs.testing.records import a_failing_model, a_model
 from tools.cli.failures import failing_since
+from tools.cli.health import BusStatus
 from tools.cli.status import Observed, Status, assemble
 from tools.cli.status_table import tables
 
 SPEC = a_model(replicas_min=0)
 NOTHING = Observed(
+    now=100.0,
+    bus=BusStatus(answers=True, takes_writes=True),
+    leader=None,
     specs=[SPEC],
     leases=[],
     manual={},

@@ -1,6 +1,7 @@
 """`sluice logs` finds what every process wrote, the replicas' files among them."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 
@@ -13,7 +14,8 @@ from tools.cli.stack.layout import Layout, layout
 def stack() -> Iterator[Layout]:
     """Return a layout with the log of one service and of one replica."""
     with short_folder() as folder:
-        yield _with_logs(layout(root=folder, var=folder / "v", models=None, user_id=1))
+        found = layout(root=folder, var=folder / "v", models=None, user_id=1)
+        yield _with_logs(replace(found, run=folder / "r"))
 
 
 def _with_logs(found: Layout) -> Layout:

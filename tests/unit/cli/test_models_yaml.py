@@ -66,6 +66,28 @@ def test_the_key_adapters_asks_for_an_engine_that_takes_them(
     assert spec.engine.max_loras == max_loras
 
 
+def test_a_directory_beside_the_file_is_meant_by_its_name_alone(tmp_path: Path) -> None:
+    """It is stored as an absolute path: a replica would take the name for a hub id."""
+    (tmp_path / "models" / "llama").mkdir(parents=True)
+    path = write(tmp_path, "models: [{name: a, source: models/llama}]")
+
+    (spec,) = load_models(path)
+
+    assert spec.source == str(tmp_path / "models" / "llama")
+
+
+def test_what_a_command_and_a_replica_would_read_differently_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A directory of the working folder that a replica would fetch from a stranger."""
+    (tmp_path / "here" / "models" / "llama").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "here")
+    path = write(tmp_path, "models: [{name: a, source: models/llama}]")
+
+    with pytest.raises(ModelsFileError, match=f"write '{tmp_path}/here/models/llama'"):
+        load_models(path)
+
+
 def test_an_adapters_relative_source_counts_from_the_files_own_folder(tmp_path: Path) -> None:
     """As a model's does; a hub id stays what it is."""
     text = (

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from tools.cli.stack.processes import of_stack
+from tools.cli.stack.processes import of_folder, of_stack
 
 
 def living(
@@ -24,14 +24,14 @@ def test_the_mark_in_the_environment_tells_whose_a_process_is(tmp_path: Path) ->
     assert [each.pid for each in of_stack("abc", proc=tmp_path)] == [11]
 
 
-def test_haproxy_is_known_by_its_state_folder(tmp_path: Path) -> None:
-    """It runs without an environment; another stack's HAProxy is left alone."""
-    living(tmp_path, 11, command="haproxy -db -f /v/haproxy/base.cfg")
-    living(tmp_path, 12, command="haproxy -db -f /v/haproxy2/base.cfg")
+def test_a_stack_whose_files_are_gone_is_known_by_their_folder(tmp_path: Path) -> None:
+    """Whatever its id was; an editor that has a file of it open is no part of it."""
+    living(tmp_path, 11, environ="SLUICE_STACK_ID=abc SLUICE_STACK_FOLDER=/v")
+    living(tmp_path, 12, environ="SLUICE_STACK_ID=xyz SLUICE_STACK_FOLDER=/v")
+    living(tmp_path, 13, environ="SLUICE_STACK_FOLDER=/v2")
+    living(tmp_path, 14, command="vim /v/haproxy/base.cfg")
 
-    found = of_stack("abc", haproxy_state=Path("/v/haproxy"), proc=tmp_path)
-
-    assert [each.pid for each in found] == [11]
+    assert [each.pid for each in of_folder(Path("/v"), proc=tmp_path)] == [11, 12]
 
 
 def test_zombies_have_ended(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -9,15 +10,51 @@ import pytest
 from rich.console import Console
 
 from libs.contracts.ids import EdgeId
+from libs.contracts.leader import LeaderClaim
 from libs.contracts.lease import AdapterTrouble, FrontEnd, ReplicaLease, ReplicaState
 from libs.contracts.model_spec import AdapterSpec, EngineSpec, ModelSpec
-from libs.contracts.reports import DemandReport
+from libs.contracts.reports import DemandReport, RoutingStatus
 from libs.contracts.targets import DecidedTarget, ScaleReason
 from libs.testing.records import a_demand_report, a_lease, a_model
-from tools.cli.status import AdapterStatus, ModelStatus, Observed, Status, assemble
+from tools.cli.health import BusStatus
+from tools.cli.status import (
+    AdapterStatus,
+    ModelStatus,
+    Observed,
+    ProcessStatus,
+    Status,
+    assemble,
+)
 from tools.cli.status_table import tables
 
 SPEC = a_model(replicas_min=0)
+NOW = 1000.0
+RUNNING = ProcessStatus(name="nats", state="RUNNING", pid=7)
+ROUTING = RoutingStatus(
+    edge_id=EdgeId("local"),
+    revision=3,
+    applied_at=NOW - 500,
+    haproxy_version="2.8",
+    haproxy_pid=8,
+    reloads=0,
+    servers_ready=1,
+    observed_at=NOW - 4,
+)
+WELL = Observed(
+    now=NOW,
+    bus=BusStatus(answers=True, takes_writes=True),
+    leader=LeaderClaim(service="autoscaler", holder="x", claimed_at=NOW - 1),
+    specs=[SPEC],
+    leases=[],
+    manual={},
+    decided={},
+    loads={},
+    demands=[],
+    routing=ROUTING,
+    processes=(RUNNING,),
+)
+"""A stack with which nothing is wrong."""
+
 UNKNOWN = replace(a_demand_report(), edge_id=EdgeId("other"), held=None)
 
 
@@ -26,17 +63,15 @@ def the_status(
 ) -> Status:
     """Return the status of a stack with one model, whose target is no replica."""
     decided = DecidedTarget(model=spec.name, replicas=0, reason=ScaleReason.MINIMUM, decided_at=0.0)
-    observed = Observed(
-        specs=[spec],
-        leases=leases,
-        manual={},
-        decided={spec.name: decided},
-        loads={},
-        demands=demands,
-        routing=None,
-        processes=(),
+    observed = replace(
+        WELL, specs=[spec], leases=leases, decided={spec.name: decided}, demands=demands
     )
     return assemble(observed, api_url="http://a", nats_url="nats://b")
+
+
+def problems(observed: Observed) -> tuple[str, ...]:
+    """Return what is wrong."""
+    return assemble(observed, api_url="http://a", nats_url="nats://b").problems
 
 
 def the_model(*demands: DemandReport) -> ModelStatus:
@@ -120,3 +155,45 @@ def test_reasons_are_shown_as_they_are() -> None:
 
     assert "failed no [/tmp/x]" in printed.get()
     assert "python (not [installed])" in printed.get()
+
+
+def test_a_stack_that_is_well_has_no_problem() -> None:
+    """What `status` shows of it is as fresh as its parts are."""
+    status = assemble(WELL, api_url="http://a", nats_url="nats://b")
+
+    assert status.problems == ()
+    assert (status.supervised, status.autoscaler.leads, status.routing.age_s) == (True, True, 4.0)
+
+
+@pytest.mark.parametrize(
+    ("observed", "told"),
+    [
+        (replace(WELL, processes=None), "supervisord does not answer"),
+        (replace(WELL, processes=(replace(RUNNING, state="FATAL"),)), "nats is fatal"),
+        (replace(WELL, leader=None), "no autoscaler leads"),
+        (replace(WELL, now=NOW + 9), "no autoscaler leads"),
+        (replace(WELL, routing=replace(ROUTING, observed_at=NOW - 90)), "reported 90 s ago"),
+        (replace(WELL, routing=replace(ROUTING, degraded="bus: away")), "degraded: bus: away"),
+        (replace(WELL, routing=None), "no edge has reported"),
+        (
+            replace(WELL, bus=BusStatus(answers=True, takes_writes=False, cause="no space")),
+            r"stores nothing \(no space\)",
+        ),
+    ],
+)
+def test_what_is_wrong_is_told(observed: Observed, told: str) -> None:
+    """Each by itself; `status` then ends with exit code 1."""
+    first = problems(observed)[0]
+
+    assert re.search(told, first), first
+
+
+def test_without_the_bus_nothing_is_made_up() -> None:
+    """Its absence is the problem; what only it could tell is unknown."""
+    away = replace(WELL, bus=BusStatus(answers=False, takes_writes=None, cause="NATS is away"))
+    status = assemble(
+        replace(away, leader=None, routing=None), api_url="http://a", nats_url="nats://b"
+    )
+
+    assert status.problems == ("NATS is away",)
+    assert (status.autoscaler.leads, status.routing.age_s) == (None, None)

@@ -68,3 +68,15 @@ def test_a_folder_without_a_model_is_refused(tmp_path: Path) -> None:
     """An empty folder is a mistake, not a model."""
     with pytest.raises(UsageError, match=r"has no config\.json"):
         resolve_source(str(tmp_path), models_dir=tmp_path)
+
+
+def test_a_hub_id_stays_one_where_a_directory_has_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Processes that work in different folders must mean the same model."""
+    (tmp_path / "models" / "llama").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+
+    source = resolve_source("models/llama", models_dir=tmp_path)
+
+    assert (source.model, source.is_local) == ("models/llama", False)

@@ -33,6 +33,7 @@ class Part(StrEnum):
     AUTOSCALER = "autoscaler"
     HAPROXY = "HAProxy"
     SUPERVISOR = "supervisord"
+    LOG_KEEPER = "log keeper"
     OTHER = "other"
 
 
@@ -55,8 +56,12 @@ _PROGRAMS: Final = {
     "haproxy": Part.HAPROXY,
     "vllm-rs": Part.RUST_FRONT_END,
 }
-_SCRIPTS: Final = {"dashboard.py": Part.DASHBOARD, "log_monitor.py": Part.LOG_MONITOR}
+_SCRIPTS: Final = {
+    "dashboard.py": Part.DASHBOARD,
+    "log_monitor.py": Part.LOG_MONITOR,
+}
 _MODULES: Final = {
+    "deploy.local.keep_logs": Part.LOG_KEEPER,
     "deploy.local.kept_ray": Part.RAY_NODE,
     "ray.util.client.server": Part.RAY_CLIENT_SERVER,
     "services.router_config": Part.ROUTER_CONFIG,

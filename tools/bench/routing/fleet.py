@@ -100,7 +100,7 @@ def running_fleet(setup: Setup) -> Iterator[Fleet]:
             patience.until(f"the replica at {url}", lambda url=url: healthy(f"{url}/health"))  # type: ignore[misc]
         yield Fleet(spec=setup.spec, urls=urls)
     finally:
-        end(started[::-1], stack_id)
+        end(started[::-1], stack_id, folder=setup.folder)
 
 
 @asynccontextmanager

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import shutil
 import time
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 from libs.engine.engine_folder import remove_dead
@@ -13,18 +13,23 @@ from libs.errors import PeerUnreachableError
 from tools.cli.console import Say
 from tools.cli.logs import keep_replica_logs
 from tools.cli.stack.layout import Layout
-from tools.cli.stack.processes import Found, end_all
+from tools.cli.stack.processes import Found, end, of_folder
 from tools.cli.stack.programs import (
     AUTOSCALER,
     BODY_READER,
+    LOG_KEEPER,
     NATS,
     NATS_WATCH,
     RAY,
     ROUTER_CONFIG,
 )
-from tools.cli.stack.record import StackRecord, load
+from tools.cli.stack.run_folder import empty, locked
 from tools.cli.stack.supervisor import Supervisor
 
+_ENDED_IN_ORDER: Final = (
+    *(AUTOSCALER, ROUTER_CONFIG, BODY_READER, RAY),
+    *(NATS_WATCH, NATS, LOG_KEEPER),
+)
 _SUPERVISOR_END_S: Final = 10.0
 _LEFTOVER_GRACE_S: Final = 10.0
 _POLL_S: Final = 0.1
@@ -39,22 +44,25 @@ class Stopped:
 
 
 def down(layout: Layout, say: Say) -> Stopped:
-    """Stop everything that `up` started; stopping what does not run is no error."""
-    record = load(layout.record)
-    if record is None:
-        return Stopped(was_running=False)
-    _stop_programs(Supervisor(layout.supervisor_socket), say)
-    say("looking for what is left")
-    killed = _end_leftovers(layout, record)
-    _remove_traces_of_running(layout)
-    return Stopped(was_running=True, killed=tuple(killed))
+    """Stop everything that `up` started; stopping what does not run is no error.
+
+    Another `up` or `down` of the same stack is waited for.
+    """
+    with locked(layout.run, on_wait=lambda: say("another `up` or `down` works on it; waiting")):
+        was_running = layout.record.exists() or bool(of_folder(layout.var))
+        if was_running:
+            _stop_programs(Supervisor(layout.supervisor_socket), say)
+            say("looking for what is left")
+        killed = _end_leftovers(layout)
+        _remove_traces_of_running(layout)
+    return Stopped(was_running=was_running, killed=tuple(killed))
 
 
-def stop_hard(layout: Layout, record: StackRecord) -> None:
-    """End everything at once; for a start that failed."""
+def stop_hard(layout: Layout) -> None:
+    """End everything at once, under the lock: for a start that failed, or a stack that crashed."""
     with contextlib.suppress(PeerUnreachableError, OSError):
         Supervisor(layout.supervisor_socket).shutdown()
-    _end_leftovers(layout, record)
+    _end_leftovers(layout)
     _remove_traces_of_running(layout)
 
 
@@ -62,7 +70,7 @@ def _stop_programs(supervisor: Supervisor, say: Say) -> None:
     """Stop in this order: no new decisions, no new requests, then engines, then the bus."""
     if not supervisor.alive():
         return
-    for program in (AUTOSCALER, ROUTER_CONFIG, BODY_READER, RAY, NATS_WATCH, NATS):
+    for program in _ENDED_IN_ORDER:
         say(f"stopping {program}")
         with contextlib.suppress(PeerUnreachableError, OSError):
             supervisor.stop(program)
@@ -73,12 +81,12 @@ def _stop_programs(supervisor: Supervisor, say: Say) -> None:
         time.sleep(_POLL_S)
 
 
-def _end_leftovers(layout: Layout, record: StackRecord) -> list[Found]:
-    return end_all(record.stack_id, haproxy_state=layout.haproxy, grace_s=_LEFTOVER_GRACE_S)
+def _end_leftovers(layout: Layout) -> list[Found]:
+    return end(partial(of_folder, layout.var), grace_s=_LEFTOVER_GRACE_S)
 
 
 def _remove_traces_of_running(layout: Layout) -> None:
     layout.record.unlink(missing_ok=True)
     keep_replica_logs(layout)
     remove_dead(layout.replica_sockets)
-    shutil.rmtree(layout.run, ignore_errors=True)
+    empty(layout.run)

@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
 
-SOCKET_PATH_BYTES_MAX: Final = 107
-"""Linux ends the path of a unix socket here (sun_path, unix(7))."""
-
-_LONGEST_SOCKET: Final = "ray/session_2026-01-01_00-00-00_000000_1234567/sockets/plasma_store"
+from deploy.local.places import run_folder
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,8 +14,9 @@ class Layout:
 
     Attributes:
         root: the checkout, which is also the import root.
-        var: everything that the stack writes and keeps.
-        run: sockets; short, so that they fit whatever the path of the checkout.
+        var: what the stack writes and keeps when it is stopped.
+        run: what it needs while it runs: sockets, credentials, what identifies it. Short, so that
+            sockets fit, and outside `var`, so that a stack survives the removal of `var`.
     """
 
     root: Path
@@ -30,8 +26,8 @@ class Layout:
 
     @property
     def secrets(self) -> Path:
-        """Credentials: folder 0700, files 0600."""
-        return self.var / "secrets"
+        """Credentials and environments: folder 0700, files 0600; a start makes them anew."""
+        return self.run / "secrets"
 
     @property
     def logs(self) -> Path:
@@ -86,12 +82,50 @@ class Layout:
     @property
     def record(self) -> Path:
         """What `up` decided: ports and identity of the stack."""
-        return self.var / "stack.json"
+        return self.run / "stack.json"
 
     @property
     def supervisor_conf(self) -> Path:
         """The configuration of supervisord."""
-        return self.var / "supervisord.conf"
+        return self.run / "supervisord.conf"
+
+    @property
+    def supervisor_launch(self) -> Path:
+        """With what environment supervisord is started, and started again."""
+        return self.secrets / "supervisord.json"
+
+    @property
+    def supervisor_log(self) -> Path:
+        """What supervisord says."""
+        return self.logs / "supervisor.log"
+
+    @property
+    def launches(self) -> Path:
+        """What each program is started with; environments may hold secrets."""
+        return self.secrets / "programs"
+
+    def log_file(self, program: str) -> Path:
+        """Where a program writes."""
+        return self.logs / f"{program}.log"
+
+    @property
+    def pids(self) -> Path:
+        """The identities of the programs' processes."""
+        return self.run / "pids"
+
+    def pid_file(self, program: str) -> Path:
+        """Where the identity of one program's process is kept."""
+        return self.pids / f"{program}.json"
+
+    @property
+    def work(self) -> Path:
+        """The programs' working folder, which holds nothing."""
+        return self.run / "work"
+
+    @property
+    def hub_token(self) -> Path:
+        """The token for a model hub; for those that fetch models alone."""
+        return self.secrets / "hub-token"
 
     @property
     def supervisor_socket(self) -> Path:
@@ -119,14 +153,11 @@ class Layout:
 
 
 def layout(*, root: Path, var: Path | None, models: Path | None, user_id: int) -> Layout:
-    """Choose the folders; `var` defaults to the checkout's own.
-
-    The run folder lies inside `var` where sockets fit there, else in /tmp under a name made of
-    the user and of the path of `var`.
-    """
+    """Choose the folders; `var` defaults to the checkout's own."""
     base = (var or root / "var").absolute()
-    inside = base / "run"
-    fits = len(str(inside / _LONGEST_SOCKET).encode()) <= SOCKET_PATH_BYTES_MAX
-    digest = hashlib.sha256(str(base).encode()).hexdigest()[:8]
-    run = inside if fits else Path("/tmp") / f"sluice-{user_id}-{digest}"  # noqa: S108 - sockets must be short
-    return Layout(root=root, var=base, run=run, models=(models or base / "models").absolute())
+    return Layout(
+        root=root,
+        var=base,
+        run=run_folder(base, user_id=user_id),
+        models=(models or base / "models").absolute(),
+    )

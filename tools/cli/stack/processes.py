@@ -1,6 +1,8 @@
-"""Find and end the processes of a stack: by the mark in their environment, or by its folder.
+"""Find and end the processes of a stack: those with its mark in their environment.
 
-HAProxy gets no environment from router-config; it is known by the state folder in its command.
+Every process of a stack has two marks: the id of this run, and the folder of what the stack keeps.
+The second finds the processes of a stack whose files have been removed. Command lines are not
+looked at: an editor may have any of the stack's files open.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ from pathlib import Path
 from typing import Final
 
 STACK_ID_VARIABLE: Final = "SLUICE_STACK_ID"
+STACK_FOLDER_VARIABLE: Final = "SLUICE_STACK_FOLDER"
 _POLL_S: Final = 0.1
 
 
@@ -27,28 +30,52 @@ class Found:
     command: str
 
 
-def of_stack(
-    stack_id: str, *, haproxy_state: Path | None = None, proc: Path = Path("/proc")
-) -> list[Found]:
-    """List the stack's living processes by their ids; zombies do not count.
+def marks(stack_id: str, folder: Path) -> dict[str, str]:
+    """Return what stands in the environment of every process of a stack."""
+    return {STACK_ID_VARIABLE: stack_id, STACK_FOLDER_VARIABLE: str(folder)}
 
-    They carry the stack's mark, or were started with a file of `haproxy_state`.
-    """
-    mark = f"{STACK_ID_VARIABLE}={stack_id}".encode()
-    state = None if haproxy_state is None else f"{haproxy_state}/".encode()
-    found = [_look(folder, mark, state) for folder in proc.iterdir() if folder.name.isdigit()]
+
+def of_stack(stack_id: str, *, proc: Path = Path("/proc")) -> list[Found]:
+    """List the living processes of one run of a stack by their ids; zombies do not count."""
+    return marked(STACK_ID_VARIABLE, stack_id, proc=proc)
+
+
+def of_folder(folder: Path, *, proc: Path = Path("/proc")) -> list[Found]:
+    """List the living processes of any run of the stack that keeps its files in a folder."""
+    return marked(STACK_FOLDER_VARIABLE, str(folder), proc=proc)
+
+
+def marked(name: str, value: str, *, proc: Path = Path("/proc")) -> list[Found]:
+    """List this user's living processes with a variable in their environment, but this one."""
+    mark = os.fsencode(f"{name}={value}")
+    found = [_look(folder, mark) for folder in proc.iterdir() if folder.name.isdigit()]
     mine = [each for each in found if each is not None and each.pid != os.getpid()]
     return sorted(mine, key=lambda each: each.pid)
 
 
-def end_all(stack_id: str, *, grace_s: float, haproxy_state: Path | None = None) -> list[Found]:
-    """End what is left: SIGTERM, and SIGKILL after the grace. Returns what had to be killed."""
-    look = partial(of_stack, stack_id, haproxy_state=haproxy_state)
+def end_all(stack_id: str, *, grace_s: float) -> list[Found]:
+    """End one run of a stack; see `end`."""
+    return end(partial(of_stack, stack_id), grace_s=grace_s)
+
+
+def end(look: Callable[[], list[Found]], *, grace_s: float) -> list[Found]:
+    """End what is found: SIGTERM, and SIGKILL after the grace. Returns what had to be killed."""
     if _wait_gone(look, signal.SIGTERM, grace_s):
         return []
     left = look()
     _wait_gone(look, signal.SIGKILL, grace_s)
     return left
+
+
+def send(found: Found, number: signal.Signals, look: Callable[[], list[Found]]) -> None:
+    """Signal a process that is still there; a later one that got its id is left alone."""
+    with contextlib.suppress(ProcessLookupError):
+        descriptor = os.pidfd_open(found.pid)
+        try:
+            if any(each.pid == found.pid for each in look()):
+                signal.pidfd_send_signal(descriptor, number)
+        finally:
+            os.close(descriptor)
 
 
 def _wait_gone(look: Callable[[], list[Found]], sent: signal.Signals, grace_s: float) -> bool:
@@ -58,22 +85,20 @@ def _wait_gone(look: Callable[[], list[Found]], sent: signal.Signals, grace_s: f
         for each in left:
             if each.pid not in told:
                 told.add(each.pid)
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(each.pid, sent)
+                send(each, sent, look)
         if time.monotonic() > deadline:
             return False
         time.sleep(_POLL_S)
     return True
 
 
-def _look(folder: Path, mark: bytes, state: bytes | None) -> Found | None:
+def _look(folder: Path, mark: bytes) -> Found | None:
     try:
-        words = (folder / "cmdline").read_bytes().split(b"\0")
-        marked = mark in (folder / "environ").read_bytes().split(b"\0")
-        started_with = state is not None and any(word.startswith(state) for word in words)
-        if not (marked or started_with) or _state(folder) == "Z":
+        if mark not in (folder / "environ").read_bytes().split(b"\0"):
             return None
-        command = b" ".join(words).decode(errors="replace")
+        if folder.stat().st_uid != os.geteuid() or _state(folder) == "Z":
+            return None
+        command = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
     except (FileNotFoundError, ProcessLookupError, PermissionError):
         return None
     return Found(pid=int(folder.name), command=command.strip() or "?")

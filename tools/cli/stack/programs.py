@@ -1,15 +1,25 @@
-"""Which processes a stack has and with what environment (pure)."""
+"""Which processes a stack has and with what environment (pure).
+
+Each gets what it reads of the user's environment and nothing else: a client's API key reaches none
+of them, and a hub's token is in a file that the replicas alone are told of.
+"""
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Mapping
 from typing import Final
 
 from deploy.local.ray_head import RayHead, driver_environment, node_environment, start_command
-from deploy.local.supervisord_conf import Program
+from deploy.local.supervisord_conf import (
+    LOG_VARIABLE,
+    PROGRAM_VARIABLE,
+    PYTHON_VARIABLE,
+    Program,
+)
 from tools.cli.stack.layout import Layout
-from tools.cli.stack.processes import STACK_ID_VARIABLE
+from tools.cli.stack.processes import marks
 from tools.cli.stack.record import StackRecord
 
 NATS: Final = "nats"
@@ -18,6 +28,7 @@ RAY: Final = "ray"
 ROUTER_CONFIG: Final = "router-config"
 BODY_READER: Final = "body-reader"
 AUTOSCALER: Final = "autoscaler"
+LOG_KEEPER: Final = "log-keeper"
 
 EDGE_ID: Final = "local"
 
@@ -27,19 +38,35 @@ LOGICAL_SLOTS: Final = 64
 _OBJECT_STORE_BYTES: Final = 256 * 1024 * 1024
 """Nothing of ours goes through Ray's object store; this is near Ray's own minimum."""
 
-_INHERITED: Final = (
-    *("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "LD_LIBRARY_PATH"),
+LOG_BYTES_MAX: Final = 20 * 1024 * 1024
+LOGS_KEPT: Final = 2
+LOGS_LOOKED_AT_S: Final = 5.0
+"""A log file is emptied at this size, older copies are kept, and it is looked at so often."""
+
+HUB_TOKEN: Final = "HF_TOKEN"  # noqa: S105 - a variable's name
+
+_SHARED: Final = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "LD_LIBRARY_PATH", "SLUICE_VAR")
+_TELEMETRY: Final = ("OTEL_",)
+_REPLICAS: Final = (
+    *("OTEL_", "VLLM_", "HF_", "CUDA_", "NVIDIA_", "NCCL_"),
+    *("SLUICE_REPLICA_", "SLUICE_VLLM_", "SLUICE_SIMULATED_", "SLUICE_ENGINE_"),
     "TOKIO_WORKER_THREADS",  # of vLLM's Rust front end
 )
-_INHERITED_PREFIXES: Final = ("OTEL_", "VLLM_", "HF_", "CUDA_", "NVIDIA_", "NCCL_", "SLUICE_")
+_ROUTER_CONFIGS: Final = "SLUICE_ROUTER_CONFIG_"
+_AUTOSCALERS: Final = "SLUICE_AUTOSCALER_"
 
 
 def inherited(environment: Mapping[str, str]) -> dict[str, str]:
-    """Pick what the stack's processes take over from the user's environment."""
+    """Pick what a process that fetches and runs a model takes over from the user's environment."""
+    return picked(environment, *_REPLICAS)
+
+
+def picked(environment: Mapping[str, str], *prefixes: str) -> dict[str, str]:
+    """Pick what every process needs, and the variables that begin so."""
     return {
         name: value
         for name, value in environment.items()
-        if (name in _INHERITED or name.startswith(_INHERITED_PREFIXES)) and "\n" not in value
+        if name in _SHARED or name.startswith(prefixes)
     }
 
 
@@ -52,22 +79,42 @@ def programs(
     cuda: bool,
 ) -> list[Program]:
     """List the stack's programs, in the order in which they start."""
-    base = {
-        **inherited(environment),
-        STACK_ID_VARIABLE: record.stack_id,
+    own = own_environment(layout, record, environment)
+    return [
+        _log_keeper(layout, picked(environment) | own),
+        _nats(layout, picked(environment) | own, nats_server),
+        _nats_watch(layout, picked(environment) | own),
+        _ray(layout, record, inherited(environment) | own, cuda=cuda),
+        _router_config(layout, record, picked(environment, _ROUTER_CONFIGS, *_TELEMETRY) | own),
+        _body_reader(layout, record, picked(environment, _ROUTER_CONFIGS) | own),
+        _autoscaler(layout, record, picked(environment, _AUTOSCALERS, *_TELEMETRY) | own),
+    ]
+
+
+def own_environment(
+    layout: Layout, record: StackRecord, environment: Mapping[str, str]
+) -> dict[str, str]:
+    """Return what every process of the stack gets from us: its marks, and how it runs Python."""
+    return {
+        **marks(record.stack_id, layout.var),
         "PYTHONPATH": python_path(layout, environment),
         "PYTHONUNBUFFERED": "1",
         # vLLM's process titles would overwrite the environment, and the stack's mark with it.
         "SPT_NOENV": "1",
     }
-    return [
-        _nats(layout, base, nats_server),
-        _nats_watch(layout, base),
-        _ray(layout, record, base, cuda=cuda),
-        _router_config(layout, record, base),
-        _body_reader(layout, record, base),
-        _autoscaler(layout, record, base),
-    ]
+
+
+def supervisor_environment(
+    layout: Layout, record: StackRecord, environment: Mapping[str, str]
+) -> dict[str, str]:
+    """Return supervisord's environment, in which it finds what its file cannot carry."""
+    return {
+        **picked(environment),
+        **own_environment(layout, record, environment),
+        PYTHON_VARIABLE: sys.executable,
+        PROGRAM_VARIABLE: str(layout.root / "deploy" / "local" / "launch.py"),
+        LOG_VARIABLE: str(layout.supervisor_log),
+    }
 
 
 def ray_head(layout: Layout, record: StackRecord, *, cuda: bool) -> RayHead:
@@ -92,13 +139,27 @@ def python_path(layout: Layout, environment: Mapping[str, str]) -> str:
     return ":".join(dict.fromkeys([*own, *kept]))
 
 
+def _log_keeper(layout: Layout, base: Mapping[str, str]) -> Program:
+    bounds = (str(LOG_BYTES_MAX), str(LOGS_KEPT), str(LOGS_LOOKED_AT_S))
+    return Program(
+        name=LOG_KEEPER,
+        command=[
+            *(sys.executable, "-S", "-m", "deploy.local.keep_logs"),
+            *(str(layout.logs), *bounds, str(layout.run)),
+        ],
+        environment=base,
+        directory=layout.work,
+        log_file=layout.log_file(LOG_KEEPER),
+    )
+
+
 def _nats(layout: Layout, base: Mapping[str, str], nats_server: str) -> Program:
     return Program(
         name=NATS,
         command=[nats_server, "-c", str(layout.nats_conf)],
         environment=base,
-        directory=layout.var,
-        log_file=layout.logs / "nats.log",
+        directory=layout.work,
+        log_file=layout.log_file(NATS),
     )
 
 
@@ -114,8 +175,8 @@ def _nats_watch(layout: Layout, base: Mapping[str, str]) -> Program:
             NATS,
         ],
         environment=base,
-        directory=layout.var,
-        log_file=layout.logs / "nats-watch.log",
+        directory=layout.work,
+        log_file=layout.log_file(NATS_WATCH),
     )
 
 
@@ -125,7 +186,8 @@ def _ray(layout: Layout, record: StackRecord, base: Mapping[str, str], *, cuda: 
         name=RAY,
         command=start_command(head, python=sys.executable),
         environment={
-            **base,
+            **{name: value for name, value in base.items() if name != HUB_TOKEN},
+            **({"HF_TOKEN_PATH": str(layout.hub_token)} if HUB_TOKEN in base else {}),
             **node_environment(head),
             # Ray's dashboard leaves files there when it is killed; torch keeps a cache there.
             "TMPDIR": str(layout.run),
@@ -135,8 +197,8 @@ def _ray(layout: Layout, record: StackRecord, base: Mapping[str, str], *, cuda: 
             "SLUICE_REPLICA_MODELS_DIR": str(layout.models),
             "SLUICE_REPLICA_SOCKETS_DIR": str(layout.replica_sockets),
         },
-        directory=layout.var,
-        log_file=layout.logs / "ray.log",
+        directory=layout.work,
+        log_file=layout.log_file(RAY),
         stop_wait_s=20,
         stop_group=True,
     )
@@ -152,8 +214,8 @@ def _router_config(layout: Layout, record: StackRecord, base: Mapping[str, str])
             "SLUICE_ROUTER_CONFIG_OWN_HAPROXY": "false",
         },
         stop_signal="INT",
-        directory=layout.var,
-        log_file=layout.logs / "router-config.log",
+        directory=layout.work,
+        log_file=layout.log_file(ROUTER_CONFIG),
         stop_wait_s=20,
     )
 
@@ -164,8 +226,8 @@ def _body_reader(layout: Layout, record: StackRecord, base: Mapping[str, str]) -
         name=BODY_READER,
         command=[sys.executable, "-m", "services.router_config", "reader"],
         environment=_edge_environment(layout, record, base),
-        directory=layout.var,
-        log_file=layout.logs / "body-reader.log",
+        directory=layout.work,
+        log_file=layout.log_file(BODY_READER),
     )
 
 
@@ -185,6 +247,8 @@ def _edge_environment(
         f"{prefix}STATS_PORT": str(record.stats_port),
         f"{prefix}METRICS_PORT": str(record.metrics_port),
         **({f"{prefix}TLS_CERTIFICATE_FILE": certificate} if certificate else {}),
+        # HAProxy gets nothing of this environment, but `down` must find it.
+        f"{prefix}HAPROXY_ENVIRONMENT": json.dumps(marks(record.stack_id, layout.var)),
         f"{prefix}NATS_CREDENTIALS_FILE": str(layout.credentials("router-config")),
         # All replicas of a one-machine stack listen there.
         f"{prefix}REPLICA_NETWORKS": "127.0.0.0/8,::1/128",
@@ -205,6 +269,6 @@ def _autoscaler(layout: Layout, record: StackRecord, base: Mapping[str, str]) ->
             f"{prefix}RAY_DASHBOARD_URL": record.dashboard_url,
             f"{prefix}TRACES_DIR": str(layout.traces),
         },
-        directory=layout.var,
-        log_file=layout.logs / "autoscaler.log",
+        directory=layout.work,
+        log_file=layout.log_file(AUTOSCALER),
     )

@@ -29,6 +29,8 @@ class StackRecord:
         started_at: Unix time in seconds.
         tls_certificate: the PEM file that the API's TLS follows; None where it speaks HTTP.
         metrics_port: where router-config's own metrics are; 0 for nowhere.
+        complete: whether its start has come to its end; a command that died in between leaves it
+            false.
     """
 
     stack_id: str
@@ -42,6 +44,7 @@ class StackRecord:
     dashboard_port: int
     metrics_port: int = 0
     tls_certificate: str | None = None
+    complete: bool = False
 
     @property
     def listener(self) -> Listener:
@@ -87,8 +90,16 @@ def load(path: Path) -> StackRecord | None:
     except FileNotFoundError:
         return None
     except (ValueError, TypeError) as exc:
-        message = f"{path} is damaged; run `./sluice down`, then delete it"
+        message = f"{path} is damaged; `./sluice down` stops what runs and removes it"
         raise UsageError(message) from exc
+
+
+def load_or_none(path: Path) -> StackRecord | None:
+    """Read the record; None as well where it is damaged, for those that end what it describes."""
+    try:
+        return load(path)
+    except UsageError:
+        return None
 
 
 def require(path: Path) -> StackRecord:
@@ -105,7 +116,7 @@ def require(path: Path) -> StackRecord:
 
 def write_private(path: Path, text: str) -> None:
     """Write a file that only its owner can read, replacing it in one step."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     scratch = path.with_name(path.name + ".new")
     with os.fdopen(os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as out:
         out.write(text)

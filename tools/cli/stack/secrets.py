@@ -1,13 +1,16 @@
-"""Make a stack's credentials: random, in files that only their owner can read."""
+"""Write what only a stack's owner may read: random credentials, and its programs' environments."""
 
 from __future__ import annotations
 
+import json
 import secrets
+from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Final
 
 from deploy.local.nats_conf import NatsConf, render_credentials, render_nats_conf
+from deploy.local.supervisord_conf import Program, launch_of
 from libs.bus.permissions import USERS
-from libs.bus.settings import read_credentials
 from tools.cli.stack.layout import Layout
 from tools.cli.stack.record import StackRecord, write_private
 
@@ -25,14 +28,14 @@ def make_folders(layout: Layout) -> None:
     for folder in (layout.var, layout.logs, layout.traces, layout.nats, layout.haproxy):
         folder.mkdir(parents=True, exist_ok=True)
     layout.models.mkdir(parents=True, exist_ok=True)
-    for folder in (layout.secrets, layout.run, layout.ray_temp):
+    private = (layout.secrets, layout.launches, layout.pids, layout.work, layout.ray_temp)
+    for folder in private:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        folder.chmod(0o700)
 
 
 def write_nats_configuration(layout: Layout, record: StackRecord) -> None:
-    """Write the broker's configuration and the users' credentials; passwords are kept."""
-    passwords = {user: _password(layout, user) for user in USERS}
+    """Write the broker's configuration and the users' credentials; each start has new passwords."""
+    passwords = {user: secrets.token_urlsafe(_TOKEN_BYTES) for user in USERS}
     for user, password in passwords.items():
         text = render_credentials(record.nats_url, user, password)
         write_private(layout.credentials(user), text)
@@ -40,6 +43,14 @@ def write_nats_configuration(layout: Layout, record: StackRecord) -> None:
     write_private(layout.nats_conf, render_nats_conf(conf))
 
 
-def _password(layout: Layout, user: str) -> str:
-    path = layout.credentials(user)
-    return read_credentials(path).password if path.exists() else secrets.token_urlsafe(_TOKEN_BYTES)
+def write_launches(layout: Layout, programs: Sequence[Program]) -> None:
+    """Write what each program is started with."""
+    for program in programs:
+        launch = launch_of(program, pid_file=layout.pid_file(program.name))
+        write_private(layout.launches / f"{program.name}.json", json.dumps(asdict(launch)))
+
+
+def write_hub_token(layout: Layout, token: str | None) -> None:
+    """Write the token with which replicas fetch models from a hub; None writes nothing."""
+    if token:
+        write_private(layout.hub_token, token)

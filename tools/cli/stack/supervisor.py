@@ -6,7 +6,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,7 +34,6 @@ class ProgramState:
     state: str
     pid: int
     exit_code: int
-    log_file: Path
 
 
 class Supervisor:
@@ -45,14 +44,19 @@ class Supervisor:
         self._socket = path
         self._answer_s = answer_s
 
-    def launch(self, config: Path, environment: dict[str, str]) -> None:
+    def launch(self, config: Path, environment: Mapping[str, str]) -> None:
         """Start supervisord as a daemon and wait until it answers.
+
+        It looks after programs that an earlier one left running once they are started again.
 
         Raises:
             PeerUnreachableError: it did not come up.
         """
         command = [sys.executable, "-m", "supervisor.supervisord", "-c", str(config)]
-        subprocess.run(command, check=True, env=environment, timeout=_START_S)
+        try:
+            subprocess.run(command, check=True, env=dict(environment), timeout=_START_S)
+        except (subprocess.SubprocessError, OSError) as exc:
+            raise PeerUnreachableError(peer="supervisord", cause=str(exc)) from exc
         deadline = time.monotonic() + _START_S
         while not self.alive():
             if time.monotonic() > deadline:
@@ -126,5 +130,4 @@ def _state(row: dict[str, object]) -> ProgramState:
         state=str(row["statename"]),
         pid=int(str(row["pid"])),
         exit_code=int(str(row["exitstatus"])),
-        log_file=Path(str(row["stdout_logfile"])),
     )

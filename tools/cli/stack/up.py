@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import secrets
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -35,21 +36,31 @@ from tools.cli.stack.preflight import (
     check_machine,
     wants_cuda,
 )
+from tools.cli.stack.processes import of_folder, of_stack
 from tools.cli.stack.programs import (
     AUTOSCALER,
     BODY_READER,
+    HUB_TOKEN,
+    LOG_KEEPER,
     LOGICAL_SLOTS,
     NATS,
     NATS_WATCH,
     RAY,
     ROUTER_CONFIG,
-    inherited,
     programs,
-    python_path,
+    supervisor_environment,
 )
-from tools.cli.stack.record import StackRecord, save, write_private
+from tools.cli.stack.record import StackRecord, load_or_none, save, write_private
 from tools.cli.stack.replicas import require_room, with_replicas
-from tools.cli.stack.secrets import make_folders, make_ray_token, write_nats_configuration
+from tools.cli.stack.run_folder import locked
+from tools.cli.stack.secrets import (
+    make_folders,
+    make_ray_token,
+    write_hub_token,
+    write_launches,
+    write_nats_configuration,
+)
+from tools.cli.stack.supervision import launch, repair
 from tools.cli.stack.supervisor import Supervisor
 from tools.cli.stack.trust import Trust, trust
 from tools.cli.stack.waiting import Watch, answers, until, until_ready, until_served
@@ -98,13 +109,55 @@ class Stack:
         return trust(self.layout, self.record)
 
 
-async def up(layout: Layout, options: UpOptions) -> StackRecord:
-    """Start everything and return once every model has answered.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """A stack that is up.
+
+    Attributes:
+        began: the parts that had ended and were started again; None where all of it is new.
+    """
+
+    record: StackRecord
+    began: tuple[str, ...] | None
+
+
+async def up(layout: Layout, options: UpOptions) -> Standing:
+    """Start everything and return once every model has answered; repair what runs in part.
+
+    Another `up` or `down` of the same stack is waited for.
 
     Raises:
         UsageError: the machine, the options or the models file cannot work; nothing is left.
         ControlPlaneError: a part did not start; nothing is left running.
     """
+    with locked(layout.run, on_wait=_say_waiting):
+        record = _complete(layout)
+        if record is not None:
+            return Standing(record=record, began=tuple(await _repaired(layout, record)))
+        return Standing(record=await _fresh(layout, options), began=None)
+
+
+def _say_waiting() -> None:
+    err.print("Another `./sluice up` or `down` works on this stack; waiting for its end.")
+
+
+def _complete(layout: Layout) -> StackRecord | None:
+    """Return the record of a stack that came up and of which something lives; end other remains."""
+    record = load_or_none(layout.record)
+    if record is not None and record.complete and of_stack(record.stack_id):
+        return record
+    if record is not None or of_folder(layout.var):
+        with step("removing what is left of a stack that was not stopped"):
+            stop_hard(layout)
+    return None
+
+
+async def _repaired(layout: Layout, record: StackRecord) -> list[str]:
+    with step("looking whether all of it runs"):
+        return await repair(layout, record)
+
+
+async def _fresh(layout: Layout, options: UpOptions) -> StackRecord:
     specs = _check(layout, options)
     _make_models(layout, specs)
     record = _new_record(options)
@@ -119,8 +172,10 @@ async def up(layout: Layout, options: UpOptions) -> StackRecord:
         await _start(stack, options.start_timeout_s)
     except BaseException:
         with step("stopping what was started"):
-            stop_hard(layout, record)
+            stop_hard(layout)
         raise
+    record = replace(record, complete=True)
+    save(record, layout.record)
     return record
 
 
@@ -134,7 +189,6 @@ def _check(layout: Layout, options: UpOptions) -> tuple[ModelSpec, ...]:
         check_exposure(layout, options.listener)
         say("HAProxy")
         find_haproxy(options.haproxy)
-        make_folders(layout)
     return specs
 
 
@@ -171,7 +225,8 @@ async def _start(stack: Stack, timeout_s: float) -> None:
     )
     with step("NATS with JetStream"):
         _write_files(stack)
-        stack.supervisor.launch(stack.layout.supervisor_conf, _supervisor_environment(stack))
+        launch(stack.layout, stack.supervisor)
+        stack.supervisor.start(LOG_KEEPER)
         stack.supervisor.start(NATS)
         await _require_protection(stack, timeout_s=timeout_s)
         # Ray takes longest, so it starts at once and is waited for last.
@@ -217,32 +272,30 @@ async def _require_protection(stack: Stack, *, timeout_s: float) -> None:
 
 def _write_files(stack: Stack) -> None:
     layout, record = stack.layout, stack.record
+    make_folders(layout)
     save(record, layout.record)
     conf = render_prometheus_conf(metrics_port=record.metrics_port, stats_port=record.stats_port)
     layout.prometheus_conf.write_text(conf)
     make_ray_token(layout)
     write_nats_configuration(layout, record)
+    started = programs(
+        layout,
+        record,
+        nats_server=str(stack.nats_server),
+        environment=os.environ,
+        cuda=wants_cuda(stack.specs),
+    )
+    write_launches(layout, started)
+    write_hub_token(layout, os.environ.get(HUB_TOKEN))
+    environment = supervisor_environment(layout, record, os.environ)
+    write_private(layout.supervisor_launch, json.dumps(environment))
     text = render(
-        programs(
-            layout,
-            record,
-            nats_server=str(stack.nats_server),
-            environment=os.environ,
-            cuda=wants_cuda(stack.specs),
-        ),
+        started,
         socket=layout.supervisor_socket,
         pid_file=layout.run / "supervisor.pid",
-        log_file=layout.logs / "supervisor.log",
+        launches=layout.launches,
     )
     write_private(layout.supervisor_conf, text)
-
-
-def _supervisor_environment(stack: Stack) -> dict[str, str]:
-    return {
-        **inherited(os.environ),
-        "PYTHONPATH": python_path(stack.layout, os.environ),
-        "SLUICE_STACK_ID": stack.record.stack_id,
-    }
 
 
 def _admin(layout: Layout) -> BusSettings:

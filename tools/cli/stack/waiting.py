@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 import httpx
@@ -50,7 +51,7 @@ class Watch:
             StartFailedError: a program cannot be started, or the time is over.
         """
         for state in self.supervisor.states():
-            _refuse_ended(state)
+            _refuse_ended(state, self.layout)
         if time.monotonic() > self.deadline:
             raise StartFailedError(
                 f"{waiting_for} took too long; see `./sluice logs` and {self.layout.logs}"
@@ -173,19 +174,20 @@ def _failures(leases: Sequence[ReplicaLease]) -> dict[str, str]:
     }
 
 
-def _refuse_ended(state: ProgramState) -> None:
+def _refuse_ended(state: ProgramState, layout: Layout) -> None:
     if state.state not in {"FATAL", "EXITED"}:
         return
-    said = last_words(state)
+    log_file = layout.log_file(state.name)
+    said = last_words(state, log_file)
     if state.exit_code == _BAD_CONFIGURATION:
         raise UsageError(f"{state.name}: {said}")
-    raise StartFailedError(f"{state.name} ended: {said}; see {state.log_file}")
+    raise StartFailedError(f"{state.name} ended: {said}; see {log_file}")
 
 
-def last_words(state: ProgramState) -> str:
+def last_words(state: ProgramState, log_file: Path) -> str:
     """Return the last line that a program wrote."""
     try:
-        lines = [line for line in tail(state.log_file, 20) if line.strip()]
+        lines = [line for line in tail(log_file, 20) if line.strip()]
     except OSError:
         lines = []
     return lines[-1].strip() if lines else f"exit code {state.exit_code}"

@@ -294,6 +294,8 @@ def _environment(launch: Launch, source: ModelSource) -> dict[str, str]:
     """Return what vLLM's processes read; this process belongs to one replica alone."""
     environment = engine_environment(launch.spec, is_local=source.is_local)
     environment[FOLDER_VARIABLE] = str(launch.folder)
+    if not source.is_local:
+        environment |= _hub_token()
     if launch.placement.executor is Executor.MULTIPROCESSING:
         environment["OMP_NUM_THREADS"] = str(_threads(launch))
     if launch.placement.ray_address is not None:
@@ -302,6 +304,14 @@ def _environment(launch: Launch, source: ModelSource) -> dict[str, str]:
         # vLLM's default protocol differs from the specification's and ours.
         environment["OTEL_EXPORTER_OTLP_TRACES_PROTOCOL"] = target.protocol.value
     return environment
+
+
+def _hub_token() -> dict[str, str]:
+    """Return the hub's token for the Rust front end, which does not read the file that has it."""
+    from huggingface_hub import get_token
+
+    token = get_token()
+    return {"HF_TOKEN": token} if token else {}
 
 
 def parse_arguments(words: list[str]) -> Namespace:

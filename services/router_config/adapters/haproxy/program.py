@@ -14,9 +14,9 @@ import asyncio
 import os
 import signal
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -56,6 +56,7 @@ class Launch:
         pid_file: where the pid of the one that serves is kept; its identity is beside it.
         api: host and port on which it serves; probed before a first start.
         start_timeout_s: how long it may take until its admin socket answers.
+        environment: all that it gets of one.
     """
 
     binary: Path
@@ -65,6 +66,7 @@ class Launch:
     log_file: Path
     api: tuple[str, int]
     start_timeout_s: float
+    environment: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def identity_file(self) -> Path:
@@ -235,7 +237,7 @@ class HaproxyProgram:
 
         It shares the session: Linux divides a CPU among sessions first, and an almost idle one
         that wakes between busy ones was seen to wait 200 ms for its turn.
-        It gets no environment: its configuration uses none, and secrets stay here.
+        It gets nothing of this environment: its configuration uses none, and secrets stay here.
 
         Raises:
             HaproxyStartError: the kernel cannot start it.
@@ -248,7 +250,7 @@ class HaproxyProgram:
             return os.posix_spawn(
                 arguments[0],
                 arguments,
-                {},
+                self._launch.environment,
                 file_actions=[
                     (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
                     (os.POSIX_SPAWN_DUP2, log, 1),

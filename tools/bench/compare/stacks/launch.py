@@ -19,6 +19,7 @@ from typing import Final
 import httpx
 
 from libs.engine.arguments import engine_environment
+from libs.engine.engine_folder import FOLDER_VARIABLE, remove_dead
 from libs.errors import ControlPlaneError
 from tools.bench.compare.stacks.port import Setup
 from tools.cli.stack.processes import STACK_ID_VARIABLE, end_all
@@ -35,13 +36,20 @@ class StackFailedError(ControlPlaneError):
 
 
 def environment(setup: Setup, stack_id: str, *, packages: Sequence[Path] = ()) -> dict[str, str]:
-    """Return what every process of a peer gets; `packages` are import folders beside ours."""
+    """Return what every process of a peer gets; `packages` are import folders beside ours.
+
+    Its sockets, and notes of its shared memory, go into `setup.folder`; `end` removes them.
+    """
+    scratch = setup.folder / f"sluice-{stack_id[:8]}"
+    scratch.mkdir(mode=0o700, exist_ok=True)
     folders = [setup.root, setup.root / "libs" / "engine" / "plugin", *packages]
     kept = [part for part in os.environ.get("PYTHONPATH", "").split(":") if part]
     return {
         **inherited(os.environ),
         **engine_environment(setup.spec, is_local=True),
         STACK_ID_VARIABLE: stack_id,
+        FOLDER_VARIABLE: str(scratch),
+        "TMPDIR": str(scratch),
         # vLLM writes its title over the environment, and with it over the mark, without this.
         "SPT_NOENV": "1",
         "PYTHONPATH": ":".join(dict.fromkeys([*map(str, folders), *kept])),
@@ -64,8 +72,11 @@ def launch(
         )
 
 
-def end(started: Sequence[subprocess.Popen[bytes]], stack_id: str) -> None:
-    """End a stack's first processes, then all that carry its mark, and wait for them."""
+def end(started: Sequence[subprocess.Popen[bytes]], stack_id: str, *, folder: Path) -> None:
+    """End a stack's first processes, then all that carry its mark, and wait for them.
+
+    What they have left in its folder and in shared memory goes with them.
+    """
     for each in started:
         each.terminate()
     for each in started:
@@ -76,6 +87,7 @@ def end(started: Sequence[subprocess.Popen[bytes]], stack_id: str) -> None:
         with suppress(ProcessLookupError):
             os.killpg(each.pid, signal.SIGKILL)
         each.wait()
+    remove_dead(folder)
 
 
 class Patience:

@@ -79,7 +79,7 @@ class RayLlmStack:
 
     def stop(self) -> None:
         """End the node with everything on it."""
-        end(self._started, self._stack_id)
+        end(self._started, self._stack_id, folder=self._setup.folder)
 
     def _environment(self) -> dict[str, str]:
         setup = self._setup

@@ -73,7 +73,7 @@ class VllmStack:
 
     def stop(self) -> None:
         """End HAProxy and the servers."""
-        end(self._started[::-1], self._stack_id)
+        end(self._started[::-1], self._stack_id, folder=self._setup.folder)
 
     def _switches(self) -> Mapping[str, str]:
         """Return the environment variables that select the front end."""
