@@ -49,7 +49,7 @@ class Watched:
 
 def main() -> None:
     """Watch until killed."""
-    configure_logging(service="nats-watch")
+    configure_logging(service="nats-watch", level="warning")
     watched = _watched()
     health = Health()
     while True:
