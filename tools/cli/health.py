@@ -68,6 +68,11 @@ def problems(status: Status) -> Iterator[str]:
 def _silent_services(status: Status) -> Iterator[str]:
     if not status.autoscaler.leads:
         yield "no autoscaler leads: targets and declared models have no effect"
+    if status.scaling.trouble:
+        yield f"scaling does not work: {status.scaling.trouble}"
+    for model in status.models:
+        if model.failure is not None:
+            yield f"{model.name} has fewer replicas than it should: {model.failure.error}"
     routing = status.routing
     if routing.age_s is not None and routing.age_s > ROUTING_AGE_MAX_S:
         yield f"the edge last reported {routing.age_s:.0f} s ago; what is shown of it is old"

@@ -12,8 +12,7 @@ from libs.testing.local_stack import Done
 from tools.bench.chaos.watch import Answer, Sight, complaints, untrue
 
 WELL = {
-    "routing": {"degraded": ""},
-    "processes": [{"name": "nats", "state": "RUNNING", "pid": 1}],
+    "problems": [],
     "models": [{"name": "m", "ready": 2, "target": 2}],
 }
 
@@ -41,20 +40,20 @@ def test_a_status_that_finds_nothing_has_no_complaint() -> None:
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"routing": {"degraded": "the bus is away"}}, "the bus is away"),
-        ({"processes": []}, "no process"),
-        ({"processes": [{"name": "ray", "state": "BACKOFF", "pid": 0}]}, "ray does not run"),
+        ({"problems": ["the edge is degraded"]}, "the edge is degraded"),
         ({"models": [{"name": "m", "ready": 1, "target": 2}]}, "m: other replicas than wanted"),
     ],
 )
 def test_what_a_status_finds_wrong_is_a_complaint(change: dict[str, object], words: str) -> None:
     """Each in its own words."""
-    assert complaints(said({**WELL, **change})) == (words,)
+    assert complaints(said({**WELL, **change}, code=1)) == (words,)
 
 
 def test_a_status_that_fails_complains() -> None:
     """Its last words are its complaint."""
-    assert complaints(said({}, code=1, err="NATS does not answer\n")) == ("NATS does not answer",)
+    silent = Done(code=1, out="", err="NATS does not answer\n")
+
+    assert complaints(silent) == ("NATS does not answer",)
 
 
 def test_content_while_something_was_wrong_all_the_time_is_untrue() -> None:

@@ -182,7 +182,7 @@ async def _tenants(world: World) -> list[Entry]:
 
 @asynccontextmanager
 async def _admin(world: World) -> AsyncIterator[NatsBus]:
-    credentials = read_credentials(world.stack.var / "secrets" / f"nats-{ADMIN}.json")
+    credentials = read_credentials(world.stack.run / "secrets" / f"nats-{ADMIN}.json")
     async with connect(BusSettings(credentials=credentials, name="chaos")) as bus:
         yield bus
 

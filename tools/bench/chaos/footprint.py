@@ -68,7 +68,7 @@ def read_footprint(world: World) -> Footprint:
             part = part_of(seen.command)
             found[part] = found.get(part, Use()).plus(_use(_PROC / str(seen.pid)))
     return Footprint(
-        parts=found, sockets=_sockets(world.stack.var), segments=_segments(_SHARED_MEMORY)
+        parts=found, sockets=_sockets(world.stack.run), segments=_segments(_SHARED_MEMORY)
     )
 
 
@@ -119,8 +119,7 @@ def parse_resident(status: str) -> int:
     return 0
 
 
-def _sockets(var: Path) -> frozenset[str]:
-    run = var / "run"
+def _sockets(run: Path) -> frozenset[str]:
     found = (each for each in run.rglob("*") if "ray" not in each.relative_to(run).parts)
     return frozenset(str(each.relative_to(run)) for each in found if _is_socket(each))
 

@@ -82,15 +82,11 @@ class Watch:
 
 def complaints(done: Done) -> tuple[str, ...]:
     """Return what an answer of `status --json` says is wrong; empty where all is well (pure)."""
-    if done.code != 0:
+    if not done.out:
         return (done.err.strip()[-300:] or f"exit code {done.code}",)
     status: StatusJson = json.loads(done.out)
-    routing = status["routing"]["degraded"]
-    stopped = [part["name"] for part in status["processes"] if part["state"] != "RUNNING"]
     short = [model["name"] for model in status["models"] if model["ready"] != model["target"]]
-    wrong = [routing] if routing else []
-    wrong += [f"{name} does not run" for name in stopped] if status["processes"] else ["no process"]
-    return (*wrong, *(f"{name}: other replicas than wanted" for name in short))
+    return (*status["problems"], *(f"{name}: other replicas than wanted" for name in short))
 
 
 def untrue(answer: Answer, sights: Sequence[Sight]) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import ssl
@@ -23,7 +22,7 @@ from libs.testing.free_port import free_port
 from libs.testing.local_stack import Done, LocalStack
 from libs.testing.stack_inside import StackInside
 from tools.bench.chaos.clients import Access
-from tools.cli.stack.processes import end_all
+from tools.cli.stack.processes import end, of_folder
 
 MODEL: Final = "simulated"
 STEP_TIME_S: Final = 0.05
@@ -142,7 +141,7 @@ def _started(stack: LocalStack, replicas: int, *, has_own_disk: bool, say: Say) 
         raise ChaosStackError(f"`sluice tenant add`: {added.err.strip()[-500:]}")
     return World(
         stack=stack,
-        stack_id=str(json.loads((stack.var / "stack.json").read_text())["stack_id"]),
+        stack_id=stack.stack_id,
         access=Access(url=stack.api_url, model=MODEL, trust=trust, key=added.out.strip()),
         trust=trust,
         replicas=replicas,
@@ -157,11 +156,8 @@ def keep_logs(world: World, folder: Path) -> None:
 
 def _end(stack: LocalStack, *, mounted: bool, say: Say) -> None:
     say("stopping it")
-    record = stack.var / "stack.json"
-    stack_id = json.loads(record.read_text())["stack_id"] if record.exists() else None
     stack.sluice("down")
-    if stack_id is not None:
-        end_all(stack_id, grace_s=_GRACE_S)
+    end(lambda: of_folder(stack.var), grace_s=_GRACE_S)
     if mounted:
         _unmount(stack.var)
     shutil.rmtree(stack.var, ignore_errors=True)
