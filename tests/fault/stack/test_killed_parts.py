@@ -17,25 +17,36 @@ LOAD_TIMEOUT_S = 180.0
 """How long an engine may take to start beside another one on two cores."""
 
 
-def kill(pid: int | None) -> None:
-    """End a process without giving it a chance."""
+def kill(pid: int | None, number: signal.Signals = signal.SIGKILL) -> None:
+    """End a process, by default without giving it a chance."""
     assert pid is not None, "the process does not run"
-    os.kill(pid, signal.SIGKILL)
+    os.kill(pid, number)
 
 
 @pytest.mark.parametrize(
-    "part", [Part.ROUTER_CONFIG, Part.NATS, Part.AUTOSCALER, Part.GCS], ids=lambda part: part.name
+    ("part", "number"),
+    [
+        (Part.ROUTER_CONFIG, signal.SIGKILL),
+        (Part.ROUTER_CONFIG, signal.SIGTERM),
+        (Part.NATS, signal.SIGKILL),
+        (Part.AUTOSCALER, signal.SIGKILL),
+        (Part.GCS, signal.SIGKILL),
+    ],
+    ids=lambda each: each.name,
 )
 def test_a_killed_control_plane_process_costs_no_request(
-    stack: LocalStack, inside: StackInside, part: Part
+    stack: LocalStack, inside: StackInside, part: Part, number: signal.Signals
 ) -> None:
-    """HAProxy and the replicas serve from what they know; the process is back within 10 s."""
+    """HAProxy and the replicas serve from what they know; the process is back within 10 s.
+
+    A SIGTERM from anybody but supervisord is no wish to end HAProxy.
+    """
     before = inside.pid_of(part)
     found = inside.until_whole(within_s=LOAD_TIMEOUT_S, what="a whole stack")
 
     with steady_load(stack.api_url, model=MODEL) as load:
         killed_at = time.time()
-        kill(before)
+        kill(before, number)
         wait_until(
             lambda: inside.pid_of(part) not in {None, before}, timeout_s=BACK_S, what=part.name
         )

@@ -20,7 +20,7 @@ from libs.contracts.health import (
     SERVER_HEADER,
 )
 from libs.contracts.lease import Address, UnixEndpoint
-from services.router_config.domain.model import is_twin
+from services.router_config.domain.model import ServerName, is_twin
 from services.router_config.domain.plan import Join
 
 TIMEOUT_S: Final = 0.5
@@ -35,24 +35,30 @@ Vouch = Callable[[Sequence[Join]], Awaitable[Sequence[str]]]
 
 
 async def vouch(joins: Sequence[Join]) -> Sequence[str]:
-    """Ask the replicas of some servers, many at once."""
+    """Ask the replicas of some servers, many at once, and each once for both of its servers."""
     turns = asyncio.Semaphore(AT_ONCE_MAX)
+    mains = {_door(join): False for join in joins}
+    mains |= {_door(join): True for join in joins if not is_twin(join.server.key.pool)}
 
-    async def one(join: Join) -> str:
+    async def one(name: ServerName, door: Address | None, *, is_main: bool) -> str:
         async with turns:
-            return await _objection(join)
+            return await _objection(name, door, is_main=is_main)
 
-    return await asyncio.gather(*(one(join) for join in joins))
+    asking = (one(name, door, is_main=is_main) for (name, door), is_main in mains.items())
+    said = dict(zip(mains, await asyncio.gather(*asking), strict=True))
+    return [said[_door(join)] for join in joins]
 
 
-async def _objection(join: Join) -> str:
-    name = join.server.key.name
-    door = join.door or join.server.endpoint
+def _door(join: Join) -> tuple[ServerName, Address | None]:
+    return join.server.key.name, join.door or join.server.endpoint
+
+
+async def _objection(name: ServerName, door: Address | None, *, is_main: bool) -> str:
     if door is None:
         return ""  # nothing is known that could be asked, and HAProxy gets no such server
     try:
         async with asyncio.timeout(TIMEOUT_S):
-            status, answered = await _ask(door, name, is_main=not is_twin(join.server.key.pool))
+            status, answered = await _ask(door, name, is_main=is_main)
     except (OSError, TimeoutError, EOFError, asyncio.LimitOverrunError) as error:
         return f"{name} does not answer at {door}: {str(error) or type(error).__name__}"
     if answered != name:
