@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Final
 
 import nats.js.errors
@@ -54,8 +55,6 @@ MARKER_TTL_S: Final = 60.0
 """How long the server keeps the mark of an expired key: long enough to reach every watcher."""
 
 _RETRY_S: Final = 0.2
-_EXISTS_OTHERWISE: Final = 10_058
-"""JetStream's error code for a stream of that name with other settings."""
 
 
 def bucket_config(bucket: str, history: int) -> StreamConfig:
@@ -159,9 +158,22 @@ async def _purge_leases(jetstream: JetStreamContext) -> None:
 
 
 async def _make(jetstream: JetStreamContext, config: StreamConfig) -> None:
-    try:
+    """Make a stream that is missing, or correct the one that is there.
+
+    A server that finds a stream's folder damaged leaves the stream out. Making it again recovers
+    the messages that are whole, but not the damaged description beside them, so the next restart
+    would leave it out again; only a change of the stream writes the description anew.
+    Source: seen with nats-server 2.15.1.
+    """
+    if await _is_missing(jetstream, config):
         await jetstream.add_stream(config)
-    except nats.js.errors.BadRequestError as exc:
-        if exc.err_code != _EXISTS_OTHERWISE:
-            raise
-        await jetstream.update_stream(config)
+        await jetstream.update_stream(replace(config, description="being made"))
+    await jetstream.update_stream(config)
+
+
+async def _is_missing(jetstream: JetStreamContext, config: StreamConfig) -> bool:
+    try:
+        await jetstream.stream_info(str(config.name))
+    except nats.js.errors.NotFoundError:
+        return True
+    return False
