@@ -20,8 +20,8 @@ _HEADS: Final = ("what happens", "what clients notice at most", "what mends it",
 
 def failure_table(faults: Sequence[Fault]) -> str:
     """Return the table as Markdown (pure): stopped processes share one line."""
-    stops = [each for each in faults if isinstance(each.action, Stop)]
-    rows = [_row(_words(each), each) for each in faults if not isinstance(each.action, Stop)]
+    stops = [each for each in faults if isinstance(each.action, Stop) and not each.words]
+    rows = [_row(_words(each), each) for each in faults if each not in stops]
     if stops:
         slowest = max(stops, key=lambda each: each.bound_s)
         rows.append(_row(_words(slowest), slowest))
@@ -50,7 +50,7 @@ def _words(fault: Fault) -> str:
     match fault.action:
         case Kill(target=target):
             return f"{target.value} is killed"
-        case Stop(for_s=for_s):
+        case Stop(for_s=for_s) if not fault.words:
             return f"any process stands still for {for_s:g} s"
         case _:
             return fault.words

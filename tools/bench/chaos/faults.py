@@ -182,6 +182,15 @@ _DONE: Final[tuple[tuple[str, Action, float, str, str], ...]] = (
     ("revoke", Revoke(), _QUICK_S, "a tenant is added and revoked", "router-config"),
 )
 
+_HANGING: Final = (
+    (Target.ENGINE_CORE, "an engine core hangs"),
+    (Target.RUST_FRONT_END, "a Rust front end hangs"),
+    (Target.SERVE_REPLICA, "a replica's actor hangs"),
+)
+
+_HANGS_S: Final = 120.0
+"""Longer than a replica may be stuck (`stall_timeout_s` of the run's model, 30 s) and its end."""
+
 _SCALE: Final = Fault(
     name="scale",
     action=Scale(),
@@ -196,7 +205,7 @@ _SCALE: Final = Fault(
 
 def catalogue() -> tuple[Fault, ...]:
     """Return every fault there is, kills first."""
-    return (*_kills(), *_stops(), *_others(), _SCALE)
+    return (*_kills(), *_stops(), *_hangs(), *_others(), _SCALE)
 
 
 def fault_named(name: str) -> Fault | None:
@@ -235,6 +244,22 @@ def _stops() -> list[Fault]:
             brings_back=_GOES_ON,
         )
         for target in Target
+    ]
+
+
+def _hangs() -> list[Fault]:
+    """A process that stands still for longer than a replica may be stuck takes it with it."""
+    return [
+        Fault(
+            name=f"hang-{slug(target)}",
+            action=Stop(target=target, for_s=_HANGS_S),
+            cost=Cost.ONE_REPLICA,
+            bound_s=_REPLICA_S,
+            brings_back="the replica fails by itself or by Serve's check; Serve starts another",
+            words=words,
+            is_slow=True,
+        )
+        for target, words in _HANGING
     ]
 
 

@@ -116,7 +116,7 @@ def models_text(replicas: int, *, aliases: tuple[str, ...] = ()) -> str:
         "name": MODEL,
         "device": "simulated",
         "aliases": list(aliases),
-        "engine": {"max_model_len": 2048, "max_num_seqs": 16},
+        "engine": {"max_model_len": 2048, "max_num_seqs": 16, "stall_timeout_s": 30},
         "scaling": {"min": replicas, "max": replicas + 1},
         "simulation": {"step_time_s": STEP_TIME_S},
     }
