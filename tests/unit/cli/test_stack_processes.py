@@ -5,7 +5,7 @@ from pathlib import Path
 from tools.cli.stack.processes import of_folder, of_stack
 
 ABOVE = 5_000_000
-"""Above every process id that Linux gives, this test's own too: in a sandbox that is a small one."""
+"""Above any process id of Linux; this test's own is a small one in a sandbox."""
 
 
 def living(
