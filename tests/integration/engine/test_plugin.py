@@ -72,6 +72,7 @@ def test_every_entry_point_is_found_by_its_folder_alone() -> None:
         "report_engine",
         "use_engine_folder",
         "keep_start_error",
+        "salt_by_tenant",
     ]
 
 
