@@ -6,6 +6,7 @@ Source: proc(5), `/proc/PID/fd`, `/proc/PID/maps` and `/proc/net/unix`.
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Final
 
 SHARED: Final = ("/tmp/", "/dev/shm/")  # noqa: S108 - looked at, not written to
+_OWN: Final = (Path(__file__).resolve().parents[2], Path(sys.prefix).resolve())
 _SOCKET: Final = "socket:["
 _EVERY_S: Final = 1.0
 
@@ -37,10 +39,14 @@ def files_of(pids: Callable[[], Iterable[int]]) -> Iterator[set[Path]]:
 
 
 def held_files(pids: Iterable[int]) -> set[Path]:
-    """Return what the processes have open, mapped or bound in shared folders, by its path."""
+    """Return what the processes have open, mapped or bound in shared folders, by its path.
+
+    A checkout in such a folder, with its environment, is no file of theirs.
+    """
     sockets = _socket_paths()
     names = {name for pid in pids for name in (*_opened(pid, sockets), *_mapped(pid))}
-    return {Path(name) for name in names if name.startswith(SHARED)}
+    found = {Path(name) for name in names if name.startswith(SHARED)}
+    return {path for path in found if not any(path.is_relative_to(own) for own in _OWN)}
 
 
 def left(files: Iterable[Path], *, inside: Path | None = None) -> list[Path]:

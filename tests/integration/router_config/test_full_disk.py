@@ -45,7 +45,7 @@ async def test_a_router_config_that_starts_on_a_full_disk_adopts_and_serves(
     await eventually(reloaded, what="a reload to the new configuration")
     assert await until_degraded(world, by_files=False) == "fine"
     assert "base.cfg" in said
-    assert said.endswith("File too large")
+    assert "File too large" in said
     assert "pools.cfg" in joined
     assert held == (pid, before)
     assert b"timeout queue 3s" in base.read_bytes()

@@ -6,10 +6,12 @@ import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 from typing import Final
 
 import yaml
 
+from deploy.local.places import run_folder
 from libs.contracts.model_spec import ModelSpec, SimulationSpec
 from tools.bench.compare.stacks.launch import StackFailedError
 from tools.bench.compare.stacks.port import Setup
@@ -42,6 +44,10 @@ class SluiceStack:
         """The mark that `up` gave to each of its processes."""
         return self._stack_id
 
+    @property
+    def _record(self) -> Path:
+        return run_folder(self._setup.folder, user_id=os.geteuid()) / "stack.json"
+
     def start(self) -> None:
         """Run `up --detach`, which returns when every replica has answered."""
         setup = self._setup
@@ -51,7 +57,7 @@ class SluiceStack:
         arguments = ["--port", str(self._port), "--models", str(models), "--timeout", timeout]
         self._up = self._run("up", "--detach", *arguments)
         self._up.wait(setup.timeout_s + 2 * _END_S)
-        record = load(setup.folder / "stack.json")
+        record = load(self._record)
         if self._up.returncode != 0 or record is None:
             said = setup.log_file.read_text(errors="replace").strip()[-_SHOWN_CHARACTERS:]
             raise StackFailedError(f"`./sluice up`: {said}")
@@ -62,7 +68,7 @@ class SluiceStack:
         if self._up is not None and self._up.poll() is None:
             self._up.send_signal(signal.SIGINT)
             _wait(self._up)
-        record = load(self._setup.folder / "stack.json")
+        record = load(self._record)
         _wait(self._run("down"))
         if record is not None:
             end_all(record.stack_id, grace_s=_GRACE_S)
