@@ -7,9 +7,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tools.cli.stack import ports
 from tools.cli.stack.ports import choices, free_ports
 
 PORTS = st.integers(1024, 65_535)
@@ -36,3 +38,11 @@ def test_free_ports_lie_outside_of_this_machines_range() -> None:
 
     assert len(set(found)) == 6
     assert choices(range(first, last + 1)) == [] or not any(first <= p <= last for p in found)
+
+
+def test_ports_are_different_however_few_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two sockets that do not listen yet can have one port, so binding alone tells nothing."""
+    few = free_ports(8)
+    monkeypatch.setattr(ports, "choices", lambda _: few)
+
+    assert sorted(free_ports(8)) == sorted(few)

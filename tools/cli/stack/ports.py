@@ -49,9 +49,16 @@ def require_free(host: str, port: int) -> None:
 
 def free_ports(count: int) -> list[int]:
     """Find ports that are free on loopback at this moment, all different."""
+    kernels = _kernels_range()
+    found: list[int] = []
     with ExitStack() as stack:
-        found = [stack.enter_context(_free(_kernels_range())) for _ in range(count)]
-        return [int(each.getsockname()[1]) for each in found]
+        while len(found) < count:
+            opened = stack.enter_context(_free(kernels))
+            port = int(opened.getsockname()[1])
+            # Linux lets several sockets that do not listen yet have one port (SO_REUSEADDR).
+            if port not in found:
+                found.append(port)
+    return found
 
 
 def choices(kernels: range) -> list[int]:
