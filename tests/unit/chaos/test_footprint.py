@@ -1,9 +1,17 @@
 """What must not grow, and which process is what."""
 
+from pathlib import Path
+
 import pytest
 
 from tools.bench.chaos.faults import Target
-from tools.bench.chaos.footprint import Footprint, Use, grown, parse_resident
+from tools.bench.chaos.footprint import (
+    Footprint,
+    Use,
+    grown,
+    left_segments,
+    parse_resident,
+)
 from tools.bench.chaos.processes import target_of
 from tools.bench.idle.parts import Part
 
@@ -14,7 +22,7 @@ def footprint(
     use: Use, *, part: Part = Part.NATS, sockets: frozenset[str] = frozenset({"a.sock"})
 ) -> Footprint:
     """Return a stack of one part."""
-    return Footprint(parts={part: use}, sockets=sockets, segments=2)
+    return Footprint(parts={part: use}, sockets=sockets, segments=frozenset())
 
 
 def use(*, processes: int = 1, files: int = 20, memory_mib: int = 100) -> Use:
@@ -47,6 +55,16 @@ def test_sockets_that_stay_are_named() -> None:
     assert grown(footprint(use()), footprint(use(), sockets=left)) == (
         "2 sockets, 1 before; new: b.sock, c.sock",
     )
+
+
+def test_shared_memory_that_nobody_has_open_is_named(tmp_path: Path) -> None:
+    """What is in use, or gone, is no leak."""
+    left, used, gone = (tmp_path / name for name in ("left", "used", "gone"))
+    left.touch()
+    used.touch()
+    after = Footprint(parts={}, sockets=frozenset(), segments=frozenset({used}))
+
+    assert left_segments([left, used, gone], after) == (f"shared memory: {left}",)
 
 
 def test_idle_workers_of_ray_may_come_and_go() -> None:

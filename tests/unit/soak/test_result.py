@@ -22,7 +22,7 @@ def reading(
     """Return what was sampled half a minute after the one before."""
     use = Use(processes=2, threads=8, files=2 * files, memory_bytes=int(2 * memory_mib * MIB))
     window = Window(answers=9, ttft_p50_s=ttft_s, ttft_p99_s=ttft_s, answer_p99_s=1.0)
-    footprint = Footprint(parts={Part.NATS: use}, sockets=frozenset(), segments=0)
+    footprint = Footprint(parts={Part.NATS: use}, sockets=frozenset(), segments=frozenset())
     return Reading(at_s=30.0 * number, footprint=footprint, window=window)
 
 

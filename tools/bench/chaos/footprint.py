@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import stat
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from libs.testing.held_files import held_files
 from tools.bench.chaos.world import World
 from tools.bench.compare.cpu_meter import stack_processes
 from tools.bench.idle.parts import Part, part_of
@@ -52,12 +53,12 @@ class Footprint:
 
     Attributes:
         sockets: unix sockets in the stack's own folders, Ray's sessions aside, by path.
-        segments: of shared memory that the stack's processes have mapped or left.
+        segments: of shared memory that the stack's processes have open.
     """
 
     parts: Mapping[Part, Use]
     sockets: frozenset[str]
-    segments: int
+    segments: frozenset[Path]
 
 
 def read_footprint(world: World) -> Footprint:
@@ -68,8 +69,14 @@ def read_footprint(world: World) -> Footprint:
             part = part_of(seen.command)
             found[part] = found.get(part, Use()).plus(_use(_PROC / str(seen.pid)))
     return Footprint(
-        parts=found, sockets=_sockets(world.stack.run), segments=_segments(_SHARED_MEMORY)
+        parts=found, sockets=_sockets(world.stack.run), segments=segments_of(world.stack_id)
     )
+
+
+def segments_of(stack_id: str) -> frozenset[Path]:
+    """Return the shared memory that a stack's processes have open now, as files."""
+    held = held_files(seen.pid for seen in stack_processes(stack_id))
+    return frozenset(each for each in held if each.is_relative_to(_SHARED_MEMORY))
 
 
 def grown(before: Footprint, after: Footprint) -> tuple[str, ...]:
@@ -82,9 +89,13 @@ def grown(before: Footprint, after: Footprint) -> tuple[str, ...]:
     if len(after.sockets) > len(before.sockets):
         new = ", ".join(sorted(after.sockets - before.sockets))
         found.append(f"{len(after.sockets)} sockets, {len(before.sockets)} before; new: {new}")
-    if after.segments > before.segments:
-        found.append(f"{after.segments - before.segments} segments of shared memory")
     return tuple(found)
+
+
+def left_segments(ever: Iterable[Path], after: Footprint) -> tuple[str, ...]:
+    """Say which shared memory is still there although nobody has it open any more."""
+    left = [str(each) for each in sorted(ever) if each not in after.segments and each.exists()]
+    return (f"shared memory: {', '.join(left)}",) if left else ()
 
 
 def _grown(part: Part, before: Use, after: Use) -> list[str]:
@@ -129,11 +140,3 @@ def _is_socket(path: Path) -> bool:
         return stat.S_ISSOCK(path.lstat().st_mode)
     except OSError:
         return False
-
-
-def _segments(folder: Path) -> int:
-    """Count what is there; other programs of the machine are counted too."""
-    try:
-        return len(list(folder.iterdir()))
-    except OSError:
-        return 0

@@ -8,9 +8,11 @@ import time
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Final
 
 from libs.testing.local_stack import Done, StatusJson
+from tools.bench.chaos.footprint import segments_of
 from tools.bench.chaos.world import World
 
 _LOOK_S: Final = 1.0
@@ -47,6 +49,7 @@ class Watch:
     Attributes:
         expected: replicas that should be ready; None while that changes.
         lies: answers of `status` that were not true.
+        segments: all shared memory that the stack was seen to have open.
     """
 
     world: World
@@ -54,6 +57,7 @@ class Watch:
     sights: deque[Sight] = field(default_factory=deque)
     asked: int = 0
     lies: list[str] = field(default_factory=list)
+    segments: set[Path] = field(default_factory=set)
 
     async def look(self) -> None:
         """Look once a second, for ever."""
@@ -70,6 +74,7 @@ class Watch:
     async def ask(self) -> None:
         """Ask `status` now and then, for ever, and compare what it says with what was seen."""
         while True:
+            self.segments |= await asyncio.to_thread(segments_of, self.world.stack_id)
             began_s = time.monotonic()
             done = await asyncio.to_thread(self.world.stack.sluice, "status", "--json")
             answer = Answer(began_s=began_s, ended_s=time.monotonic(), complaints=complaints(done))
