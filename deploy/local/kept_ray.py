@@ -18,6 +18,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from collections import defaultdict
 from pathlib import Path
@@ -66,6 +67,7 @@ class KeptNode(ray_node.Node):
                 fate_share=self.kernel_fate_share,
                 stdout_file=subprocess.DEVNULL,  # it writes its own log files
                 stderr_file=subprocess.DEVNULL,
+                env_updates=own_folder(kind),
             )
         ]
         print(f"the {kind} ended with code {died.returncode} and was started again", flush=True)
@@ -76,7 +78,18 @@ def start_process(command: list[str], kind: str, **options: Any) -> ProcessInfo:
     """Start a process of the node as Ray does; the dashboard loads only the modules in use."""
     if kind == PROCESS_TYPE_DASHBOARD:
         command = [*command, f"--modules-to-load={','.join(DASHBOARD_MODULES)}"]
+        options["env_updates"] = {**(options.get("env_updates") or {}), **own_folder(kind)}
     return start_ray_process(command, kind, **options)
+
+
+def own_folder(kind: str) -> dict[str, str]:
+    """Give the dashboard an empty folder of its own: a killed one leaves a socket in it."""
+    if kind != PROCESS_TYPE_DASHBOARD:
+        return {}
+    folder = Path(tempfile.gettempdir()) / "dashboard"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(mode=0o700)
+    return {"TMPDIR": str(folder)}
 
 
 def main() -> None:

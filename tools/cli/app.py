@@ -9,7 +9,7 @@ import signal
 import sys
 import time
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import structlog
 import typer
@@ -43,6 +43,9 @@ from tools.cli.stack.record import StackRecord, require
 from tools.cli.stack.trust import trust
 from tools.cli.status import Status, assemble
 from tools.cli.status_table import tables
+
+STATUS_WITHIN_S: Final = 20.0
+"""Every answer of NATS has a limit of its own; a broken one could use up each of them."""
 
 app = typer.Typer(
     name="sluice",
@@ -274,10 +277,13 @@ def _stay(layout: Layout) -> None:
 async def _status(layout: Layout) -> Status:
     record = require(layout.record)
     try:
-        async with stack_bus(layout) as bus:
+        async with asyncio.timeout(STATUS_WITHIN_S), stack_bus(layout) as bus:
             observed = await observe(bus, layout, clock=SystemClock(), since=record.started_at)
     except PeerUnreachableError as exc:
         observed = without_bus(layout, now=time.time(), cause=str(exc))
+    except TimeoutError:
+        cause = f"NATS at {record.nats_url} answers, but not within {STATUS_WITHIN_S:g} s"
+        observed = without_bus(layout, now=time.time(), cause=cause)
     return assemble(observed, api_url=record.api_url, nats_url=record.nats_url)
 
 

@@ -20,7 +20,7 @@ async def test_nothing_fails_that_may_not_and_all_is_right_again(world: World, s
 
     found = await run_chaos(plan, world, say=print, stop=asyncio.Event())
 
-    assert found.problems == []
+    assert found.problems == [], logs_of(world)
     assert found.ledger.requests > 100
     assert found.asked > 0
 
@@ -33,5 +33,13 @@ async def test_a_full_disk_costs_nothing_and_is_got_over(world: World) -> None:
 
     found = await run_chaos(plan, world, say=print, stop=asyncio.Event())
 
-    assert found.problems == []
+    assert found.problems == [], logs_of(world)
     assert [each.name for each in found.steps] == ["fill-disk"]
+
+
+def logs_of(world: World) -> str:
+    """Return the last lines of each of the stack's programs."""
+    return "\n".join(
+        f"--- {file.name}\n" + "\n".join(file.read_text(errors="replace").splitlines()[-40:])
+        for file in sorted((world.stack.var / "log").glob("*.log"))
+    )

@@ -155,8 +155,11 @@ async def _is_gone(world: World) -> bool:
 
 
 async def _applies(world: World) -> bool:
-    done = await asyncio.to_thread(world.stack.sluice, "apply", str(world.models_file))
-    return done.code == 0
+    try:
+        await _sluice(world, "apply", str(world.models_file))
+    except ChaosStackError:
+        return False
+    return True
 
 
 def _delete(store: Path) -> None:

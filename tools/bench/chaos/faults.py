@@ -129,6 +129,9 @@ _GOES_ON: Final = "it goes on where it was"
 _QUICK_S: Final = 20.0
 """A Python process starts in 2 s where nothing else runs, and in 10 beside two engines' starts."""
 
+_STORE_S: Final = 60.0
+"""NATS may be started once more when the first writes to its new store fail."""
+
 _REPLICA_S: Final = 120.0
 """An engine starts in 20 s where nothing else runs."""
 
@@ -169,8 +172,8 @@ _DONE: Final[tuple[tuple[str, Action, float, str, str], ...]] = (
         "the disk is full for 15 s",
         "the services, once there is room",
     ),
-    ("lose-store", LoseStore(), _QUICK_S, "NATS's store is deleted", _DECLARED_AGAIN),
-    ("damage-store", DamageStore(), _QUICK_S, "NATS's store is damaged", _DECLARED_AGAIN),
+    ("lose-store", LoseStore(), _STORE_S, "NATS's store is deleted", _DECLARED_AGAIN),
+    ("damage-store", DamageStore(), _STORE_S, "NATS's store is damaged", _DECLARED_AGAIN),
     (
         "replace-certificate",
         ReplaceCertificate(),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import subprocess
 import time
 from collections import deque
 from collections.abc import Sequence
@@ -76,7 +77,11 @@ class Watch:
         while True:
             self.segments |= await asyncio.to_thread(segments_of, self.world.stack_id)
             began_s = time.monotonic()
-            done = await asyncio.to_thread(self.world.stack.sluice, "status", "--json")
+            try:
+                done = await asyncio.to_thread(self.world.stack.sluice, "status", "--json")
+            except subprocess.TimeoutExpired as exc:
+                self.lies.append(f"status did not answer within {exc.timeout:g} s")
+                continue
             answer = Answer(began_s=began_s, ended_s=time.monotonic(), complaints=complaints(done))
             self.asked += 1
             lie = untrue(answer, list(self.sights))

@@ -77,7 +77,11 @@ class World:
         Raises:
             ChaosStackError: it did not.
         """
-        done = self.stack.sluice(*arguments)
+        try:
+            done = self.stack.sluice(*arguments)
+        except subprocess.TimeoutExpired as exc:
+            said = f"`sluice {' '.join(arguments)}` did not end within {exc.timeout:g} s"
+            raise ChaosStackError(said) from exc
         if done.code != 0:
             raise ChaosStackError(f"`sluice {' '.join(arguments)}`: {done.err.strip()[-500:]}")
         return done
