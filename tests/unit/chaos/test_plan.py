@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from libs.errors import UsageError
 from tools.bench.chaos.faults import Fault, Kill, Stop, Target, catalogue, fault_named, slug
-from tools.bench.chaos.plan import ChaosPlan, chosen, steps
+from tools.bench.chaos.plan import FIXED_SEEDS, ChaosPlan, chosen, fixed_faults, steps
 
 
 def first_faults(plan: ChaosPlan, number: int) -> list[Fault]:
@@ -109,3 +109,20 @@ def test_a_run_that_makes_no_sense_is_refused(seconds: float, replicas: int) -> 
     """With one replica its death would be everybody's."""
     with pytest.raises(UsageError):
         ChaosPlan(seconds=seconds, replicas=replicas)
+
+
+WANTED = {
+    *("kill-nats", "kill-router-config", "kill-gcs", "kill-haproxy", "kill-ray-serve-controller"),
+    *("kill-supervisord", "kill-engine-worker", "kill-body-reader", "kill-ray-dashboard"),
+    *("lose-store", "damage-store", "replace-certificate", "apply", "revoke", "stop-haproxy"),
+}
+
+
+def test_the_fixed_seeds_do_most_kinds_of_fault_in_their_first_steps() -> None:
+    """After a change of the catalogue other seeds may have to be found."""
+    plans = [ChaosPlan(seconds=60, seed=seed, faults=fixed_faults()) for seed in FIXED_SEEDS]
+    done = {
+        fault.name for plan in plans for step in islice(steps(plan), 9) for fault in step.faults
+    }
+
+    assert WANTED - done == set()

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from libs.errors import UsageError
-from tools.bench.chaos.faults import Fault, Kill, Stop, catalogue, fault_named
+from tools.bench.chaos.faults import Fault, FillDisk, Kill, Stop, catalogue, fault_named
 
 _PAUSE_S: Final = (1.0, 4.0)
 _PAIR_EVERY: Final = 3
@@ -88,6 +88,16 @@ def chosen(only: str | None, *, minutes: float) -> tuple[Fault, ...]:
 
 
 _LONG_MIN: Final = 15.0
+
+
+FIXED_SEEDS: Final = (2056, 2829)
+"""Found by trying: their first steps do most kinds of fault, and kill one replica each."""
+
+
+def fixed_faults() -> tuple[Fault, ...]:
+    """Return what the fixed seeds choose from; the full disk has a test of its own."""
+    short = chosen(None, minutes=_LONG_MIN / 2)
+    return tuple(each for each in short if not isinstance(each.action, FillDisk))
 
 
 def steps(plan: ChaosPlan) -> Iterator[Step]:
