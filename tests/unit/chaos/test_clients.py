@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Iterator
 import httpx
 import pytest
 
-from tools.bench.chaos.clients import ask, body
+from tools.bench.chaos.clients import SLOW, ask, body
 from tools.bench.chaos.outcomes import FAILURES_MAX, Ending, Kind, Ledger, Outcome
 
 TOKEN = b'data: {"choices": [{"text": "a"}]}\n\n'
@@ -68,7 +68,7 @@ async def test_an_answer_has_the_ending_that_its_client_saw(
 @pytest.mark.parametrize("kind", Kind)
 def test_every_kind_of_client_sends_json(kind: Kind) -> None:
     """The large one is above what HAProxy holds at once; the Python one wants two answers."""
-    sent = body(kind, "m")
+    sent = body(kind, "m", SLOW)
     tree = json.loads(sent)
 
     assert tree["model"] == "m"

@@ -218,10 +218,10 @@ async def _scale(world: World) -> None:
 
 async def _apply(world: World) -> None:
     alias = "chaos-alias"
-    world.models_file.write_text(models_text(world.replicas, aliases=(alias,)))
+    world.models_file.write_text(models_text(world.replicas, world.access.pace, aliases=(alias,)))
     await _sluice(world, "apply", str(world.models_file))
     await _until(lambda: _answers(world.access, alias, 200), what="the new alias is served")
-    world.models_file.write_text(models_text(world.replicas))
+    world.models_file.write_text(models_text(world.replicas, world.access.pace))
     await _sluice(world, "apply", str(world.models_file))
     await _until(lambda: _answers(world.access, alias, 404), what="the old alias is refused")
 

@@ -21,14 +21,29 @@ _PATIENCE_S: Final = 200.0
 
 _LAST_ANSWERS_S: Final = 30.0
 
-_SHORT_TOKENS: Final = 10
-_LONG_TOKENS: Final = 1500
 _LARGE_BYTES: Final = 100 * 1024
 """Above what HAProxy holds at once, so the body reader has to read it."""
 
 _PAUSES_S: Final = {Kind.SHORT: 0.1, Kind.LONG: 0.5, Kind.LARGE: 2.0, Kind.PYTHON: 2.0}
 _AFTER_FAILURE_S: Final = 0.3
 _SAID_MAX: Final = 300
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pace:
+    """How fast the simulated model is, and how long answers are, in tokens of a step each."""
+
+    step_time_s: float
+    short_tokens: int
+    long_tokens: int
+
+
+SLOW: Final = Pace(step_time_s=1.2, short_tokens=3, long_tokens=60)
+"""Between steps of more than a second vLLM sleeps; otherwise it spins and leaves the machine's
+other programs little CPU time. Source: `SpinCondition` of vLLM's shm_broadcast.py."""
+
+FAST: Final = Pace(step_time_s=0.05, short_tokens=10, long_tokens=1500)
+"""For latencies."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +57,7 @@ class Access:
 
     url: str
     model: str
+    pace: Pace = SLOW
     trust: ssl.SSLContext | bool = True
     key: str = ""
 
@@ -74,7 +90,7 @@ async def clients(wanted: Iterable[Kind], access: Access, ledger: Ledger) -> Asy
 
 async def run_client(kind: Kind, access: Access, ledger: Ledger, over: asyncio.Event) -> None:
     """Send one request after the other until `over` is set; the last one is finished."""
-    content = body(kind, access.model)
+    content = body(kind, access.model, access.pace)
     async with access.client(timeout_s=_PATIENCE_S) as http:
         while not over.is_set():
             outcome = await ask(http, kind, content)
@@ -147,13 +163,13 @@ class _Reading:
         )
 
 
-def body(kind: Kind, model: str) -> bytes:
+def body(kind: Kind, model: str, pace: Pace) -> bytes:
     """Return what a kind of client sends."""
     wanted: dict[str, object] = {
         "model": model,
         "prompt": "Once upon a time",
         "stream": True,
-        "max_tokens": _LONG_TOKENS if kind is Kind.LONG else _SHORT_TOKENS,
+        "max_tokens": pace.long_tokens if kind is Kind.LONG else pace.short_tokens,
     }
     if kind is Kind.PYTHON:
         wanted["n"] = 2

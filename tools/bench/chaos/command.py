@@ -13,6 +13,7 @@ from rich.table import Table
 
 from libs.engine.default_model import make_ready
 from libs.engine.memory import available_memory_bytes
+from tools.bench.chaos.clients import SLOW, Pace
 from tools.bench.chaos.faults import Fault, catalogue
 from tools.bench.chaos.outcomes import Ending
 from tools.bench.chaos.plan import ChaosPlan
@@ -65,6 +66,7 @@ def on_a_stack(
     *,
     models: Path,
     say: Say,
+    pace: Pace = SLOW,
 ) -> Result:
     """Start a stack, work on it, stop it; a first Ctrl-C sets the event.
 
@@ -78,7 +80,7 @@ def on_a_stack(
     # Also where a script's `&` has made this program deaf to Ctrl-C.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    with chaos_world(replicas, models=models, say=say) as world:
+    with chaos_world(replicas, models=models, say=say, pace=pace) as world:
         return asyncio.run(_until_told(lambda stop: work(world, stop)))
 
 

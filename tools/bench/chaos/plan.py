@@ -22,7 +22,7 @@ class ChaosPlan:
         seconds: no new fault begins after this; the last one is still seen to its end.
         seed: the same seed gives the same faults in the same order.
         replicas: of the simulated model.
-        short_clients: clients that stream answers of half a second one after the other.
+        short_clients: clients that stream answers of some seconds one after the other.
         long_clients: the same with answers that take more than a minute.
         faults: what may happen.
 
@@ -33,7 +33,7 @@ class ChaosPlan:
     seconds: float
     seed: int = 0
     replicas: int = 2
-    short_clients: int = 4
+    short_clients: int = 8
     long_clients: int = 2
     faults: tuple[Fault, ...] = field(default_factory=catalogue)
 

@@ -21,13 +21,10 @@ from libs.testing.certificates import make_certificate, trusting_anything
 from libs.testing.free_port import free_port
 from libs.testing.local_stack import Done, LocalStack
 from libs.testing.stack_inside import StackInside
-from tools.bench.chaos.clients import Access
+from tools.bench.chaos.clients import SLOW, Access, Pace
 from tools.cli.stack.processes import end, of_folder
 
 MODEL: Final = "simulated"
-STEP_TIME_S: Final = 0.05
-"""Slow enough that one answer can last longer than a minute."""
-
 _TENANT: Final = "chaos"
 _START_S: Final = 420.0
 _DISK_BYTES: Final = 2304 * 2**20
@@ -88,7 +85,9 @@ class World:
 
 
 @contextmanager
-def chaos_world(replicas: int, *, models: Path | None, say: Say) -> Iterator[World]:
+def chaos_world(
+    replicas: int, *, models: Path | None, say: Say, pace: Pace = SLOW
+) -> Iterator[World]:
     """Start a stack with TLS and a tenant, hand it out, and leave nothing of it.
 
     Raises:
@@ -99,7 +98,8 @@ def chaos_world(replicas: int, *, models: Path | None, say: Say) -> Iterator[Wor
     environment = {} if models is None else {"SLUICE_MODELS_DIR": str(models)}
     stack = LocalStack(var=var, port=free_port(), encrypted=True, environment=environment)
     try:
-        yield _started(stack, replicas, has_own_disk=has_own_disk, say=say)
+        say(f"starting a stack with {replicas} simulated replicas")
+        yield _started(stack, replicas, pace, has_own_disk=has_own_disk)
     finally:
         _end(stack, mounted=has_own_disk, say=say)
 
@@ -114,7 +114,7 @@ def certificate_path(var: Path) -> Path:
     return var / "chaos-certificate.pem"
 
 
-def models_text(replicas: int, *, aliases: tuple[str, ...] = ()) -> str:
+def models_text(replicas: int, pace: Pace, *, aliases: tuple[str, ...] = ()) -> str:
     """Return the models file."""
     model = {
         "name": MODEL,
@@ -122,14 +122,13 @@ def models_text(replicas: int, *, aliases: tuple[str, ...] = ()) -> str:
         "aliases": list(aliases),
         "engine": {"max_model_len": 2048, "max_num_seqs": 16, "stall_timeout_s": 30},
         "scaling": {"min": replicas, "max": replicas + 1},
-        "simulation": {"step_time_s": STEP_TIME_S},
+        "simulation": {"step_time_s": pace.step_time_s},
     }
     return str(yaml.safe_dump({"models": [model]}))
 
 
-def _started(stack: LocalStack, replicas: int, *, has_own_disk: bool, say: Say) -> World:
-    say(f"starting a stack with {replicas} simulated replicas")
-    models_path(stack.var).write_text(models_text(replicas))
+def _started(stack: LocalStack, replicas: int, pace: Pace, *, has_own_disk: bool) -> World:
+    models_path(stack.var).write_text(models_text(replicas, pace))
     certificate_path(stack.var).write_text(make_certificate("chaos-0"))
     trust = trusting_anything()
     done = stack.sluice(
@@ -146,7 +145,9 @@ def _started(stack: LocalStack, replicas: int, *, has_own_disk: bool, say: Say) 
     return World(
         stack=stack,
         stack_id=stack.stack_id,
-        access=Access(url=stack.api_url, model=MODEL, trust=trust, key=added.out.strip()),
+        access=Access(
+            url=stack.api_url, model=MODEL, pace=pace, trust=trust, key=added.out.strip()
+        ),
         trust=trust,
         replicas=replicas,
         has_own_disk=has_own_disk,

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from rich.table import Table
 
+from tools.bench.chaos.clients import FAST
 from tools.bench.chaos.command import INTERRUPTED, on_a_stack
 from tools.bench.soak.result import Series, SoakResult, shown
 from tools.bench.soak.run import SoakPlan, run_soak
@@ -31,6 +32,7 @@ def soak_command(plan: SoakPlan, view: View, *, models: Path) -> int:
         lambda world, stop: run_soak(plan, world, say=say, stop=stop),
         models=models,
         say=say,
+        pace=FAST,
     )
     show(result, view)
     if result.exit_code == 0 and result.interrupted:
