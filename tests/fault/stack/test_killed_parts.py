@@ -135,3 +135,5 @@ def test_scaling_down_under_load_costs_no_request(stack: LocalStack, inside: Sta
     assert load.outcomes
     assert load.failed() == []
     assert stack.status()["haproxy"]["reloads"] == 0
+    # The next test finds two again.
+    assert stack.sluice("scale", MODEL, "auto").code == 0
