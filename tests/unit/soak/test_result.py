@@ -75,6 +75,13 @@ def test_what_grew_in_the_first_fifth_does_not_count() -> None:
     assert result([*warm, *steady]).problems == []
 
 
+def test_a_run_that_is_too_short_has_no_verdict() -> None:
+    """Nothing is known to grow, which is not the same as that nothing grows."""
+    found = result([reading(number) for number in range(5)])
+
+    assert found.problems == ["too few samples to tell what grows: run longer"]
+
+
 def test_a_failed_request_fails_the_run() -> None:
     """In a soak nothing is killed, so nothing may fail."""
     ledger = WindowedLedger()

@@ -78,7 +78,9 @@ class SoakResult:
         )
         lost = [f"{failed} of {self.ledger.requests} requests failed"] if failed else []
         examples = [f"  {each.kind}: {each.said}" for each in self.ledger.failures[:5]]
-        return [*lost, *examples, *self.problems_on_the_way, *map(_told, self.growing())]
+        unknown = all(each.trend is None for each in self.series)
+        short = ["too few samples to tell what grows: run longer"] if unknown else []
+        return [*lost, *examples, *self.problems_on_the_way, *map(_told, self.growing()), *short]
 
     def growing(self) -> list[Series]:
         """Return the series that grew more than they may."""
