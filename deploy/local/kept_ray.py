@@ -18,7 +18,6 @@ import os
 import shutil
 import subprocess
 import sys
-import tempfile
 import time
 from collections import defaultdict
 from pathlib import Path
@@ -86,7 +85,7 @@ def own_folder(kind: str) -> dict[str, str]:
     """Give the dashboard an empty folder of its own: a killed one leaves a socket in it."""
     if kind != PROCESS_TYPE_DASHBOARD:
         return {}
-    folder = Path(tempfile.gettempdir()) / "dashboard"
+    folder = Path(os.environ[GCS_STORE_VARIABLE]).with_name("ray-dashboard")
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(mode=0o700)
     return {"TMPDIR": str(folder)}

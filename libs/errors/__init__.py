@@ -42,7 +42,7 @@ class PeerUnreachableError(TransientError):
 
 
 class PeerGoneError(PeerUnreachableError):
-    """Nobody listens at a peer's address: the peer is not there, rather than slow."""
+    """Nothing listens at the peer's address: the peer is gone, rather than slow."""
 
 
 class UnknownSchemaError(TerminalError):

@@ -92,7 +92,7 @@ TENANTS_TRACKED_MAX: Final = 4096
 """Tenants whose requests are counted at once, with room for those that left a minute ago."""
 
 RETRY_AFTER_BEING_TRIED_S: Final = 10
-"""When to ask again for a model that is being tried again; nobody knows how long that takes."""
+"""When to ask again for a model that is being tried again; how long that takes is unknown."""
 
 RETRY_AFTER_MAX_S: Final = 600
 """The longest pause that a client is asked for, whatever the map says."""
@@ -425,7 +425,7 @@ def _values(config: EdgeConfig) -> dict[str, str]:
         "answer:request_timeout": f"http-response return {REQUEST_TIMEOUT.render()}",
         "health_path": HEALTH_PATH,
         "server_header": SERVER_HEADER,
-        "identity_check": _IDENTITY_CHECK if config.proves_identity else "# Anybody may answer.",
+        "identity_check": _IDENTITY_CHECK if config.proves_identity else "# Any server may answer.",
         "header_bytes_max": str(HEADER_BYTES_MAX),
         "untraced": UNTRACED,
         "request_id": quoted(REQUEST_ID),

@@ -156,7 +156,7 @@ end)
 def hold_load(limits: HoldLimits, *, failing_map: str) -> str:
     """Render what loads the script; its yields are its own, so none is forced within a count.
 
-    `failing_map` is the file of the map that says which pools nobody waits for.
+    `failing_map` is the file of the map of pools whose requests are not held.
     """
     return (
         f"lua-load {HOLD_FILE} {limits.timeout_s} {limits.pool_max} {limits.all_max}"

@@ -76,7 +76,7 @@ class FakeReplica:
     Attributes:
         healthy: what /health says.
         says_health: /health waits for it.
-        identity: who /health says it is; None means whoever is asked for.
+        identity: the name that /health answers with; None repeats the name that was asked for.
         rust: the front end that it vouches for beside itself.
         active: requests that are being answered now.
         completed: requests that were answered whole.

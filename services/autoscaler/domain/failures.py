@@ -2,7 +2,7 @@
 
     nothing --a start failed--> being tried --Serve gave up--> waiting --due--> being tried
        ^                             |                            |
-       +--- a replica became ready, the spec changed, nobody wants a replica any more ---+
+       +--- a replica became ready, the spec changed, no replica is wanted any more ---+
 
 Ray Serve starts a replica a few times, as fast as it can, and then gives up for good
 (`DEPLOY_FAILED`). From then on the model is tried again after 30 s, and after twice as long each

@@ -1,9 +1,9 @@
 """Whether Ray Serve runs: what the dashboard's "no" is worth.
 
 The dashboard says that Serve does not run also while it cannot ask, as when Ray's GCS is being
-started again. Whoever believed that at once would write a whole configuration in which an
+started again. Acting on that at once would write a whole configuration in which an
 application is missing whose declaration cannot be read. So a Serve that ran a moment ago, or that
-may have an application which nobody could write again, must be missing for a while.
+may have an application that could not be written again, must be missing for a while.
 Source: Ray 2.60, ray/dashboard/modules/serve/serve_head.py (`get_serve_controller`).
 """
 

@@ -17,7 +17,7 @@ from ray.serve._private.constants import SERVE_LOGGER_NAME
 
 
 def keep_serve_log() -> None:
-    """Have the handlers of Serve's logger outlive whoever closes all handlers; safe to repeat.
+    """Keep the handlers of Serve's logger when all handlers are closed; safe to repeat.
 
     Serve makes new handlers when a deployment's logging configuration changes, so repeat it then.
     Closing one flushes it instead; the file behind it opens itself again with the next line.

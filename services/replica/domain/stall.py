@@ -23,7 +23,7 @@ FIRST_STEP_FACTOR: Final = 10
 
 @dataclass(slots=True)
 class Absence:
-    """How long a sign has stayed away, of the time in which somebody looked for it.
+    """How long a sign has been missing, counting only the time in which it was looked for.
 
     Times are monotonic, in seconds.
     """

@@ -279,7 +279,7 @@ class Desired:
 
     Attributes:
         access: who may ask; None is unknown and lets nobody in.
-        blocked: main pools whose model fails to start, so that nobody waits for it.
+        blocked: main pools whose model fails to start; their requests are not held.
         conflicts: names that two models claim, each with the model that lost, and tenants
             beyond the limit.
     """

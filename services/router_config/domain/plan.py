@@ -7,8 +7,8 @@
 Invariants, each with a property test:
 - Planning on the applied state gives nothing once what drains has become idle.
 - Who may ask is settled first of all: no route is published while it is open to the wrong ones.
-- Which pools nobody waits for is settled before the routes, so that none leads to a pool of which
-  something is said that was true of another model.
+- The pools whose requests are not held are settled before the routes, so that no route leads to a
+  pool that is still marked for another model.
 - A route never leads to a pool before the pool's new servers are in it: joins stand before
   `Publish`, drains after it, retirements last.
 - A replica's server in the twin joins before the one in the main pool, and drains after it.
@@ -87,7 +87,7 @@ class Admit:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Block:
-    """Replace which pools nobody waits for, and why, at once and whole."""
+    """Replace the map of pools whose requests are not held, atomically."""
 
     blocked: Mapping[PoolName, Blocked]
 

@@ -1,7 +1,7 @@
 """When a running HAProxy must be replaced, and when to try again where that failed.
 
 What runs is compared with what a start would give, both as they are now: so a change is never
-forgotten, whoever started what, and whatever failed or died in between.
+lost, even if a start or a reload in between failed.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from services.router_config.domain.plan import POOLS_PER_KIND_MAX
 
 RETRY_S: Final = 1.0
 RETRY_MAX_S: Final = 60.0
-"""A reload that fails takes HAProxy a CPU for a moment; a person mends what it fails of."""
+"""A failing reload costs CPU time, and its cause usually has to be fixed by a person."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

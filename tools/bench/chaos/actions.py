@@ -133,7 +133,7 @@ def _fill(folder: Path, for_s: float) -> None:
 
 
 async def _hurt_store(world: World, hurt: Callable[[Path], None]) -> None:
-    """Kill NATS, hurt what it had stored while nobody starts it, and declare everything again."""
+    """Kill NATS, damage its store before supervisord restarts it, and declare everything again."""
     tenants = await _tenants(world)
     nurse = _pid(world, Target.SUPERVISOR, 0.0)
     send(nurse, signal.SIGSTOP)

@@ -51,7 +51,7 @@ def _words(fault: Fault) -> str:
         case Kill(target=target):
             return f"{target.value} is killed"
         case Stop(for_s=for_s) if not fault.words:
-            return f"any process stands still for {for_s:g} s"
+            return f"any process is stopped (SIGSTOP) for {for_s:g} s"
         case _:
             return fault.words
 

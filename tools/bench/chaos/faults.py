@@ -121,16 +121,13 @@ class Fault:
     is_slow: bool = False
 
 
-_SUPERVISOR_RESTARTS: Final = "supervisord; on Kubernetes the kubelet"
+_SUPERVISOR_RESTARTS: Final = "supervisord"
 _SERVE_REPLACES: Final = "Ray Serve starts another replica"
 _NODE_RESTARTS: Final = "the node's program starts it again"
-_GOES_ON: Final = "it goes on where it was"
+_GOES_ON: Final = "the process continues"
 
 _QUICK_S: Final = 20.0
 """A Python process starts in 2 s where nothing else runs, and in 10 beside two engines' starts."""
-
-_STORE_S: Final = 60.0
-"""NATS may be started once more when the first writes to its new store fail."""
 
 _REPLICA_S: Final = 120.0
 """An engine starts in 20 s where nothing else runs."""
@@ -172,8 +169,8 @@ _DONE: Final[tuple[tuple[str, Action, float, str, str], ...]] = (
         "the disk is full for 15 s",
         "the services, once there is room",
     ),
-    ("lose-store", LoseStore(), _STORE_S, "NATS's store is deleted", _DECLARED_AGAIN),
-    ("damage-store", DamageStore(), _STORE_S, "NATS's store is damaged", _DECLARED_AGAIN),
+    ("lose-store", LoseStore(), _QUICK_S, "NATS's store is deleted", _DECLARED_AGAIN),
+    ("damage-store", DamageStore(), _QUICK_S, "NATS's store is damaged", _DECLARED_AGAIN),
     (
         "replace-certificate",
         ReplaceCertificate(),
@@ -237,7 +234,7 @@ def _kills() -> list[Fault]:
 
 
 def _stops() -> list[Fault]:
-    """A process that stands still for some seconds costs nothing, whichever it is."""
+    """Any process may be stopped for some seconds at no cost."""
     return [
         Fault(
             name=f"stop-{slug(target)}",
@@ -251,7 +248,7 @@ def _stops() -> list[Fault]:
 
 
 def _hangs() -> list[Fault]:
-    """A process that stands still for longer than a replica may be stuck takes it with it."""
+    """A part of a replica that is stopped for longer than `stall_timeout_s` fails the replica."""
     return [
         Fault(
             name=f"hang-{slug(target)}",

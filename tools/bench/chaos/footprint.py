@@ -93,7 +93,7 @@ def grown(before: Footprint, after: Footprint) -> tuple[str, ...]:
 
 
 def left_segments(ever: Iterable[Path], after: Footprint) -> tuple[str, ...]:
-    """Say which shared memory is still there although nobody has it open any more."""
+    """Name the shared memory that still exists although no process has it open."""
     left = [str(each) for each in sorted(ever) if each not in after.segments and each.exists()]
     return (f"shared memory: {', '.join(left)}",) if left else ()
 

@@ -84,7 +84,7 @@ class EngineReports:
     def stall(self, *, is_excused: bool) -> str | None:
         """Say in which way the engine core is stuck; ask it often (see `StallWatch.look`).
 
-        While nobody reads its reports, since spans are written or cannot be, it cannot be told.
+        This is unknown while its reports are not being read, for example during an export of spans.
         """
         is_excused = is_excused or not self._is_reading
         return self._stall.look(time.monotonic(), is_excused=is_excused)

@@ -151,7 +151,7 @@ class RustProgram:
     async def answers(self) -> bool:
         """Tell whether it answers health checks now, within the time that a check has.
 
-        One that has ended does not, whoever listens at its address by now.
+        One that has exited does not, even if another process listens at its address.
         """
         if self.exit_code is not None:
             return False

@@ -112,7 +112,7 @@ class StateFiles:
             self._add_pools()
 
     def restore(self) -> None:
-        """Write every file again that somebody removed, or that could not be written before.
+        """Write again every file that was removed or could not be written before.
 
         A HAProxy may start from them any time.
         """
@@ -188,7 +188,7 @@ class StateFiles:
             return Counters(pools_per_kind=pools_per_kind)
 
     def _read(self, name: str) -> str | None:
-        """Read a file; None where it is not there, or nobody could start from it."""
+        """Read a file; None where it is missing or HAProxy could not start from it."""
         try:
             return (self._directory / name).read_text()
         except (OSError, UnicodeDecodeError):

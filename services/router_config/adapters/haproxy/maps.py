@@ -92,7 +92,7 @@ class EdgeMaps:
 
     @property
     def blocked(self) -> ReadBlocked:
-        """Which pools nobody waits for."""
+        """Main pools whose requests are not held."""
         held = self._held.get(FAILING_MAP)
         return held.blocked if held else _NONE_BLOCKED
 
@@ -136,7 +136,7 @@ class EdgeMaps:
         return await self._replace({TENANTS_MAP: access_entries(action.access)})
 
     async def block(self, action: Block) -> Outcome:
-        """Bring the pools that nobody waits for to what they should be.
+        """Bring the pools whose requests are not held to the desired state.
 
         Raises:
             PeerUnreachableError: HAProxy does not answer in time.

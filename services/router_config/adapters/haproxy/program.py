@@ -2,7 +2,7 @@
 
 It outlives router-config, so it is never a child that somebody waits for: a pidfd tells its end.
 
-Only a HAProxy that is gone is *lost*: its process has ended, or nobody listens on its admin socket.
+Only a HAProxy that is gone is *lost*: its process has ended or its admin socket has no listener.
 One that does not answer may be slow, stopped for a while, or starved of a CPU, and still carry
 every stream; it is watched and asked again, and never ended. One that serves without an admin
 socket is replaced: the new one listens beside it, and the old one finishes its streams.
@@ -183,7 +183,7 @@ class HaproxyProgram:
         raise ProgramSilentError from cause
 
     async def _is_reachable(self) -> bool:
-        """Tell whether somebody listens on the admin socket, who can hand listeners over."""
+        """Tell whether a process listens on the admin socket and can hand its listeners over."""
         try:
             await self._client.query(ShowInfo())
         except PeerGoneError:
@@ -209,7 +209,7 @@ class HaproxyProgram:
         """Decide who serves when a new program has not answered in time.
 
         If the old one answers, the new one has taken nothing over yet and is ended. Otherwise the
-        new one has the listeners, or nobody else does: slow as it is, it is the one to look after.
+        new one has the listeners, or no process has: slow as it is, it is the one to watch.
         """
         if await self._answering() in replaced:
             _kill_child(pid)

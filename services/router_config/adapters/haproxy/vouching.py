@@ -62,7 +62,7 @@ async def _objection(name: ServerName, door: Address | None, *, is_main: bool) -
     except (OSError, TimeoutError, EOFError, asyncio.LimitOverrunError) as error:
         return f"{name} does not answer at {door}: {str(error) or type(error).__name__}"
     if answered != name:
-        return f"{name} should be at {door}, and {answered or 'somebody else'} is"
+        return f"{name} should be at {door}, and {answered or 'another process'} is"
     return "" if status.startswith("2") else f"{name} says that it is not healthy: {status}"
 
 

@@ -67,7 +67,7 @@ class SpanReceiver:
         self.unreadable_count = 0
 
     def open(self) -> None:
-        """Listen, in place of whoever listened before.
+        """Listen, in place of an earlier listener.
 
         Where the socket cannot be made, on a full disk for one, `keep_open` tries again.
         """
