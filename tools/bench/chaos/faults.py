@@ -126,6 +126,9 @@ _SERVE_REPLACES: Final = "Ray Serve starts another replica"
 _NODE_RESTARTS: Final = "the node's program starts it again"
 _GOES_ON: Final = "the process continues"
 
+_BACK_S: Final = 10.0
+"""For what `supervisord`, router-config or the Ray node's program starts again by itself."""
+
 _QUICK_S: Final = 20.0
 """A Python process starts in 2 s where nothing else runs, and in 10 beside two engines' starts."""
 
@@ -138,13 +141,13 @@ _NODE_S: Final = 240.0
 _STOPPED_S: Final = 5.0
 
 _KILLED: Final = (
-    (Target.NATS, Cost.NOTHING, _QUICK_S, _SUPERVISOR_RESTARTS),
-    (Target.ROUTER_CONFIG, Cost.NOTHING, _QUICK_S, f"{_SUPERVISOR_RESTARTS}; it adopts HAProxy"),
-    (Target.AUTOSCALER, Cost.NOTHING, _QUICK_S, _SUPERVISOR_RESTARTS),
-    (Target.HAPROXY, Cost.EVERYTHING, _QUICK_S, "router-config, from the files on disk"),
+    (Target.NATS, Cost.NOTHING, _BACK_S, _SUPERVISOR_RESTARTS),
+    (Target.ROUTER_CONFIG, Cost.NOTHING, _BACK_S, f"{_SUPERVISOR_RESTARTS}; it adopts HAProxy"),
+    (Target.AUTOSCALER, Cost.NOTHING, _BACK_S, _SUPERVISOR_RESTARTS),
+    (Target.HAPROXY, Cost.EVERYTHING, _BACK_S, "router-config, from the files on disk"),
     (Target.BODY_READER, Cost.LARGE_BODIES, _QUICK_S, _SUPERVISOR_RESTARTS),
     (Target.SUPERVISOR, Cost.NOTHING, 60.0, "`./sluice up`"),
-    (Target.GCS, Cost.NOTHING, 60.0, _NODE_RESTARTS),
+    (Target.GCS, Cost.NOTHING, _BACK_S, _NODE_RESTARTS),
     (Target.DASHBOARD, Cost.NOTHING, 60.0, _NODE_RESTARTS),
     (Target.SERVE_CONTROLLER, Cost.NOTHING, 60.0, "Ray"),
     (Target.SERVE_REPLICA, Cost.ONE_REPLICA, _REPLICA_S, _SERVE_REPLACES),
