@@ -33,7 +33,7 @@ from libs.haproxy.body_reader import READER_BUSY
 from libs.haproxy.commands import ServerSpec
 from libs.haproxy.front_ends import TABLE
 from libs.haproxy.hold import HOLD_FILE, HOLD_RULE, HOLD_SCRIPT, HoldLimits, hold_load
-from libs.haproxy.replies import REPLIES, REQUEST_TIMEOUT, http_errors
+from libs.haproxy.replies import NEVER_BEGUN, REPLIES, REQUEST_TIMEOUT, http_errors
 from libs.haproxy.template import (
     ADDRESSES,
     API,
@@ -423,6 +423,7 @@ def _values(config: EdgeConfig) -> dict[str, str]:
         **{name: str(getattr(config, name)) for name in numbers.split()},
         "error:reader_busy": f"http-error {READER_BUSY.render()}",
         "answer:request_timeout": f"http-response return {REQUEST_TIMEOUT.render()}",
+        "answer:never_begun": f"http-response return {NEVER_BEGUN.render()}",
         "health_path": HEALTH_PATH,
         "server_header": SERVER_HEADER,
         "identity_check": _IDENTITY_CHECK if config.proves_identity else "# Any server may answer.",

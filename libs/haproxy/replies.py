@@ -129,6 +129,13 @@ REQUEST_TIMEOUT: Final = ErrorReply(
     status=408, code="request_timeout", message="The request did not arrive in time."
 )
 
+NEVER_BEGUN: Final = ErrorReply(
+    status=502,
+    code="bad_gateway",
+    message="The replica ended before the stream began; try again.",
+    headers=("x-sluice-replica %s",),
+)
+
 
 def http_errors(*, retry_after_s: int) -> tuple[ErrorReply, ...]:
     """Return an answer for every error that HAProxy itself may have to report."""

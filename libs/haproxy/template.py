@@ -68,6 +68,11 @@ defaults <pool_name> from sluice
     http-request set-var(txn.again_s) int(<retry_after_max_s>)
         if { var(txn.again_s) -m int gt <retry_after_max_s> }
     <reply:model_failing> if { nbsrv eq 0 } { var(txn.failing) -m found }
+    # The Rust front end sends a stream's headers before its first token. They wait for it here, so
+    # that a stream which never begins is an error that clients know.
+    http-response wait-for-body time <response_timeout_s>s at-least 1
+    <answer:never_begun> if { res.body_size eq 0 }
+        { res.hdr(content-type) -m beg text/event-stream }
     # Who answered; the Rust front end does not know its name.
     http-response set-header x-sluice-replica %s unless { res.hdr(x-sluice-replica) -m found }
 """

@@ -37,6 +37,8 @@ class Script:
     Attributes:
         tokens: chunks of one streamed answer.
         first_token_s: time before the first one.
+        headers_first: send a stream's headers at once, as the Rust front end does, and not with the
+            first token.
         token_s: time between two.
         die_after_tokens: close the connection after this many; None answers whole.
         padding: spaces added to each token, for streams that fill every buffer on the way.
@@ -46,6 +48,7 @@ class Script:
 
     tokens: int = 5
     first_token_s: float = 0.0
+    headers_first: bool = False
     token_s: float = 0.0
     die_after_tokens: int | None = None
     padding: int = 0
@@ -216,8 +219,13 @@ class FakeReplica:
             asked = json.loads(request.body)
         except ValueError:
             asked = {}
+        streams = isinstance(asked, dict) and bool(asked.get("stream"))
+        if streams and self.script.headers_first:
+            await self._begin_stream(writer)
         await asyncio.sleep(self.script.first_token_s)
-        if isinstance(asked, dict) and asked.get("stream"):
+        if streams and not self.script.headers_first:
+            await self._begin_stream(writer)
+        if streams:
             await self._stream(writer, tokens=self._tokens_for(asked.get("max_tokens")))
         else:
             text = " ".join(f"t{index}" for index in range(self.script.tokens))
@@ -229,11 +237,14 @@ class FakeReplica:
             return asked
         return self.script.tokens
 
-    async def _stream(self, writer: asyncio.StreamWriter, *, tokens: int) -> None:
+    async def _begin_stream(self, writer: asyncio.StreamWriter) -> None:
         writer.write(
             b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n"
             b"transfer-encoding: chunked\r\nx-sluice-replica: " + self.name.encode() + b"\r\n\r\n"
         )
+        await writer.drain()
+
+    async def _stream(self, writer: asyncio.StreamWriter, *, tokens: int) -> None:
         for index in range(tokens):
             if index and self.finishing:
                 break
