@@ -33,6 +33,7 @@ from libs.contracts.subjects import (
     ROUTING_BUCKET,
     lease_key,
 )
+from libs.errors import PeerUnreachableError
 from libs.haproxy.client import HaproxyClient
 from libs.haproxy.commands import AdminState, ShowServersState
 from libs.haproxy.tables import parse_servers_state
@@ -56,17 +57,21 @@ class RouterConfigProcess:
     Attributes:
         disk_is_full: no file that it or its HAProxy writes can grow. The kernel refuses each write,
             as it does on a full disk, by a limit of the process: RLIMIT_FSIZE, setrlimit(2).
+        started_at: Unix time in seconds of the last start; what says an earlier time was said by
+            the one before.
     """
 
     folder: Path
     settings: dict[str, str]
     disk_is_full: bool = False
+    started_at: float = 0.0
     _running: asyncio.subprocess.Process | None = None
 
     async def start(self, **settings: object) -> None:
         """Start it; settings are named as in `settings.py` and stay for the next start."""
         self.settings |= {name: str(value) for name, value in settings.items()}
         named = {f"{_PREFIX}{name.upper()}": value for name, value in self.settings.items()}
+        self.started_at = time.time()
         with (self.folder / "router-config.log").open("ab") as log:
             self._running = await asyncio.create_subprocess_exec(
                 sys.executable,
@@ -242,8 +247,10 @@ class EdgeWorld:
         await eventually(listed, within_s=START_TIMEOUT_S, what=f"{model} on the list")
 
     async def status(self) -> RoutingStatus | None:
-        """Return what the edge says of itself."""
-        return await read_status(self.bus, edge_id=self.edge_id)
+        """Return what the edge says of itself; None as well where the bus does not say in time."""
+        with suppress(PeerUnreachableError):
+            return await read_status(self.bus, edge_id=self.edge_id)
+        return None
 
     async def servers(self) -> dict[str, AdminState]:
         """Return the servers of HAProxy's pools, by name; its own backends are left out."""
@@ -266,11 +273,13 @@ class EdgeWorld:
         os.kill(haproxy_pid(self.folder), signal.SIGKILL)
 
     async def until_servers(self, count: int) -> RoutingStatus:
-        """Wait until the edge says that it has this many ready servers."""
+        """Wait until the edge that runs now says that it has this many ready servers."""
 
         async def ready() -> RoutingStatus | None:
             found = await self.status()
-            return found if found and found.servers_ready == count else None
+            if found is None or found.observed_at < self.router_config.started_at:
+                return None
+            return found if found.servers_ready == count else None
 
         found = await eventually(ready, within_s=START_TIMEOUT_S, what=f"{count} servers")
         assert found is not None
