@@ -333,40 +333,32 @@ async def test_nothing_outlives_a_replica_that_is_killed(
     assert left(files | replica_files(world)) == set()
 
 
-async def test_the_next_replica_removes_what_is_left_when_all_processes_of_one_are_killed(
+async def test_the_next_replica_removes_what_is_left_and_leaves_nothing_of_its_own_start(
     world: EdgeWorld, replica: Replica, spec: ModelSpec
 ) -> None:
-    """Shared memory as well: Python's resource tracker dies before it can remove any."""
+    """All processes of the first are killed, and with them Python's resource tracker.
+
+    The next removes its files, shared memory as well. It is asked to leave while its engine starts:
+    the start is not waited for, and no process and no file is left.
+    """
     files = replica_files(world)
+
+    async def engine_starts() -> bool:
+        return any(path.name == "vllm-rs-tied" for path in replica_files(world) - files)
 
     os.killpg(replica.started.pid, signal.SIGKILL)
     await replica.started.wait()
     stayed = left(files)
-    async with running_replica(world, spec):
-        found, others = left(files), replica_files(world)
-
-    assert stayed == files
-    assert found == set()
-    assert others
-    assert left(others) == set()
-
-
-async def test_a_replica_that_is_asked_to_leave_while_its_engine_starts_ends_soon(
-    world: EdgeWorld, spec: ModelSpec
-) -> None:
-    """The start is not waited for: no process and no file is left."""
-
-    async def engine_starts() -> bool:
-        return any(path.name == "vllm-rs-tied" for path in replica_files(world))
-
     async with starting_replica(world, spec) as started:
         await eventually(engine_starts, within_s=60, what="the start of an engine")
         await asyncio.sleep(1)
-        others = set(children(started.pid))
+        found, others = left(files), set(children(started.pid))
         started.terminate()
         code = await asyncio.wait_for(started.wait(), ENDED_WITHIN_S)
         await eventually_gone(others)
 
+        assert stayed == files
+        assert found == set()
         assert code == 0
         assert others
         assert replica_files(world) == set()
