@@ -3,6 +3,8 @@
 Ray's own program ends the whole node, its replicas included, as soon as any of its processes has
 died. But the GCS keeps what it knows on disk (`gcs_storage=rocksdb`), workers wait for it for ten
 minutes, and the dashboard keeps nothing: these two alone come back, and everything else goes on.
+A raylet that ends in order, which it does when its agent has died, it goes on without for ever;
+here the node ends with it, and whoever supervises it starts another.
 
 `ray start` has no option against the server for Ray Client, and loads all or none of the
 dashboard's modules, each a process; here only those start that are used.
@@ -21,16 +23,20 @@ import sys
 import time
 from collections import defaultdict
 from pathlib import Path
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar, Final, Never
 
 from ray._private import node as ray_node
 from ray._private import services as ray_services
-from ray._private.ray_constants import PROCESS_TYPE_DASHBOARD, PROCESS_TYPE_GCS_SERVER
+from ray._private.ray_constants import (
+    PROCESS_TYPE_DASHBOARD,
+    PROCESS_TYPE_GCS_SERVER,
+    PROCESS_TYPE_RAYLET,
+)
 from ray._private.services import ProcessInfo, start_ray_process
 from ray.scripts.scripts import main as ray_command
 
 from deploy.local.ray_at_rest import DASHBOARD_MODULES
-from deploy.local.ray_head import GCS_STORE_VARIABLE, may_restart
+from deploy.local.ray_head import GCS_STORE_VARIABLE, looks_asked_for, may_restart
 
 _RESTARTED: Final = {PROCESS_TYPE_GCS_SERVER, PROCESS_TYPE_DASHBOARD}
 
@@ -49,10 +55,18 @@ class KeptNode(ray_node.Node):
     def dead_processes(self) -> _Dead:
         """Return what has died; what can be is restarted instead, unless it dies too often."""
         dead: _Dead = super().dead_processes()
+        for kind, died in dead:
+            if kind == PROCESS_TYPE_RAYLET and looks_asked_for(died.returncode):
+                self._end_without(kind, died)
         return [(kind, died) for kind, died in dead if not self._is_restarted(kind, died)]
 
     def start_ray_client_server(self) -> None:
         """Leave it out: drivers on other machines (`ray://`) are not served here."""
+
+    def _end_without(self, kind: str, died: subprocess.Popen[bytes]) -> Never:
+        print(f"the {kind} ended with code {died.returncode}, and the node with it", flush=True)
+        self.kill_all_processes(check_alive=False, allow_graceful=False)
+        sys.exit(1)
 
     def _is_restarted(self, kind: str, died: subprocess.Popen[bytes]) -> bool:
         now = time.monotonic()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -110,3 +111,12 @@ def may_restart(restarts: Sequence[float], *, now: float) -> bool:
     """Tell whether a process that died may be started again; times are seconds of one clock."""
     recent = [at for at in restarts if now - at < RESTARTS_WINDOW_S]
     return len(recent) < RESTARTS_MAX
+
+
+def looks_asked_for(code: int) -> bool:
+    """Tell whether `ray start --block` takes an exit code for that of `ray stop`, and goes on.
+
+    A raylet whose agent has died ends so by itself. Source: ray 2.60, `start` in
+    ray/scripts/scripts.py.
+    """
+    return code in {0, signal.SIGTERM, -signal.SIGTERM, 128 + signal.SIGTERM}

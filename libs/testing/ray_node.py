@@ -99,6 +99,15 @@ class RayNode:
             assert time.monotonic() < deadline, "Ray's dashboard did not answer in time"
             time.sleep(0.2)
 
+    def ended(self, within_s: float) -> int:
+        """Wait until the node ends by itself, and return its exit code.
+
+        Raises:
+            subprocess.TimeoutExpired: it goes on.
+        """
+        assert self._head is not None, "the node was not started"
+        return self._head.wait(within_s)
+
     def stop(self) -> None:
         """End everything that carries the node's mark, and remove its folder."""
         for sent in (signal.SIGTERM, signal.SIGKILL):

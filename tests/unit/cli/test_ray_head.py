@@ -7,6 +7,7 @@ from deploy.local.ray_head import (
     RESTARTS_MAX,
     RESTARTS_WINDOW_S,
     RayHead,
+    looks_asked_for,
     may_restart,
     node_environment,
     start_command,
@@ -36,6 +37,13 @@ def test_a_process_that_dies_again_and_again_is_given_up() -> None:
 
     assert may_restart(just_before[1:], now=11.0)
     assert not may_restart(just_before, now=11.0)
+
+
+def test_ends_that_ray_takes_for_its_own_stop_are_known() -> None:
+    """Ray's own program goes on after them, with no raylet."""
+    codes = (0, 15, -15, 143, 1, -9, 137)
+
+    assert [code for code in codes if looks_asked_for(code)] == [0, 15, -15, 143]
 
 
 def test_the_store_of_the_gcs_lies_beside_rays_session() -> None:
