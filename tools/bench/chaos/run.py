@@ -11,7 +11,7 @@ from typing import Final
 from libs.testing.stack_inside import Found
 from tools.bench.chaos.actions import act
 from tools.bench.chaos.clients import clients, kinds
-from tools.bench.chaos.faults import Fault, FillDisk
+from tools.bench.chaos.faults import Cost, Fault, FillDisk
 from tools.bench.chaos.footprint import grown, left_segments, read_footprint
 from tools.bench.chaos.outcomes import Ledger
 from tools.bench.chaos.plan import ChaosPlan, Step, steps
@@ -62,7 +62,12 @@ class _Run:
             self.watch.expected = None
         over_s, problem = await self._act(step)
         since = time.time()
-        after = await self.whole(since=since, within_s=step.bound_s + _BEYOND_S)
+        ends_all = any(each.cost is Cost.ALL_REPLICAS for each in step.faults)
+        after = await self.whole(
+            since=since,
+            within_s=step.bound_s + _BEYOND_S,
+            without=_servers(before) if ends_all else frozenset(),
+        )
         ended_s = time.monotonic()
         self.watch.expected = self.world.replicas
         lost = _servers(before) - _servers(after)
@@ -85,12 +90,18 @@ class _Run:
         overs = [each for each in found if isinstance(each, float)]
         return max(overs, default=time.monotonic()), "; ".join(problems)
 
-    async def whole(self, *, since: float, within_s: float) -> Found | None:
-        """Look until every part is right and has spoken since; None where that never comes."""
+    async def whole(
+        self, *, since: float, within_s: float, without: frozenset[str] = frozenset()
+    ) -> Found | None:
+        """Look until every part is right and has spoken since; None where that never comes.
+
+        Replicas whose node was killed look right until they have noticed: they are not counted.
+        """
         until_s = time.monotonic() + within_s
         while True:
             found = await self.world.inside.look_async()
-            lacks = found.lacks(since=since, replicas=self.world.replicas)
+            lacks = [*found.lacks(since=since, replicas=self.world.replicas)]
+            lacks += [f"{server} has not ended yet" for server in without & _servers(found)]
             if not lacks:
                 return found
             if time.monotonic() > until_s:
