@@ -8,7 +8,7 @@ from tools.bench.chaos.plan import FIXED_SEEDS, ChaosPlan, chosen, fixed_faults
 from tools.bench.chaos.run import run_chaos
 from tools.bench.chaos.world import World
 
-MINUTES = 1.75
+MINUTES = 1.5
 
 
 @pytest.mark.parametrize("seed", FIXED_SEEDS)
