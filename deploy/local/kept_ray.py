@@ -3,8 +3,8 @@
 Ray's own program ends the whole node, its replicas included, as soon as any of its processes has
 died. But the GCS keeps what it knows on disk (`gcs_storage=rocksdb`), workers wait for it for ten
 minutes, and the dashboard keeps nothing: these two alone come back, and everything else goes on.
-A raylet that ends in order, which it does when its agent has died, it goes on without for ever;
-here the node ends with it, and whoever supervises it starts another.
+When the raylet exits in order, as it does once one of its agents has died, Ray's program keeps
+running without it. Here the node ends as well, and its supervisor starts a new one.
 
 `ray start` has no option against the server for Ray Client, and loads all or none of the
 dashboard's modules, each a process; here only those start that are used.
@@ -36,7 +36,7 @@ from ray._private.services import ProcessInfo, start_ray_process
 from ray.scripts.scripts import main as ray_command
 
 from deploy.local.ray_at_rest import DASHBOARD_MODULES
-from deploy.local.ray_head import GCS_STORE_VARIABLE, looks_asked_for, may_restart
+from deploy.local.ray_head import GCS_STORE_VARIABLE, is_ray_stop, may_restart
 
 _RESTARTED: Final = {PROCESS_TYPE_GCS_SERVER, PROCESS_TYPE_DASHBOARD}
 
@@ -53,18 +53,22 @@ class KeptNode(ray_node.Node):
     _restarts: ClassVar[defaultdict[str, tuple[float, ...]]] = defaultdict(tuple)
 
     def dead_processes(self) -> _Dead:
-        """Return what has died; what can be is restarted instead, unless it dies too often."""
+        """Return what has died; what can be is restarted instead, unless it dies too often.
+
+        Raises:
+            SystemExit: the raylet is gone, and Ray's program would keep running without it.
+        """
         dead: _Dead = super().dead_processes()
         for kind, died in dead:
-            if kind == PROCESS_TYPE_RAYLET and looks_asked_for(died.returncode):
-                self._end_without(kind, died)
+            if kind == PROCESS_TYPE_RAYLET and is_ray_stop(died.returncode):
+                self._end_without_raylet(died.returncode)
         return [(kind, died) for kind, died in dead if not self._is_restarted(kind, died)]
 
     def start_ray_client_server(self) -> None:
         """Leave it out: drivers on other machines (`ray://`) are not served here."""
 
-    def _end_without(self, kind: str, died: subprocess.Popen[bytes]) -> Never:
-        print(f"the {kind} ended with code {died.returncode}, and the node with it", flush=True)
+    def _end_without_raylet(self, code: int) -> Never:
+        print(f"the raylet ended with code {code}, so the node ends too", flush=True)
         self.kill_all_processes(check_alive=False, allow_graceful=False)
         sys.exit(1)
 

@@ -113,10 +113,10 @@ def may_restart(restarts: Sequence[float], *, now: float) -> bool:
     return len(recent) < RESTARTS_MAX
 
 
-def looks_asked_for(code: int) -> bool:
-    """Tell whether `ray start --block` takes an exit code for that of `ray stop`, and goes on.
+def is_ray_stop(code: int) -> bool:
+    """Tell whether `ray start --block` takes an exit code for the result of `ray stop`.
 
-    A raylet whose agent has died ends so by itself. Source: ray 2.60, `start` in
-    ray/scripts/scripts.py.
+    It keeps running then. A raylet whose agent has died exits with such a code on its own.
+    Source: ray 2.60, `start` in ray/scripts/scripts.py.
     """
     return code in {0, signal.SIGTERM, -signal.SIGTERM, 128 + signal.SIGTERM}

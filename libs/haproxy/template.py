@@ -68,8 +68,8 @@ defaults <pool_name> from sluice
     http-request set-var(txn.again_s) int(<retry_after_max_s>)
         if { var(txn.again_s) -m int gt <retry_after_max_s> }
     <reply:model_failing> if { nbsrv eq 0 } { var(txn.failing) -m found }
-    # The Rust front end sends a stream's headers before its first token. They wait for it here, so
-    # that a stream which never begins is an error that clients know.
+    # The Rust front end sends a stream's headers before its first token. They are held until then,
+    # so that a stream which never begins is an error that clients can retry.
     http-response wait-for-body time <response_timeout_s>s at-least 1
     <answer:never_begun> if { res.body_size eq 0 }
         { res.hdr(content-type) -m beg text/event-stream }

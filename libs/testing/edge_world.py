@@ -57,8 +57,8 @@ class RouterConfigProcess:
     Attributes:
         disk_is_full: no file that it or its HAProxy writes can grow. The kernel refuses each write,
             as it does on a full disk, by a limit of the process: RLIMIT_FSIZE, setrlimit(2).
-        started_at: Unix time in seconds of the last start; what says an earlier time was said by
-            the one before.
+        started_at: Unix time in seconds of the last start; an earlier status is the previous
+            process's.
     """
 
     folder: Path
@@ -247,7 +247,7 @@ class EdgeWorld:
         await eventually(listed, within_s=START_TIMEOUT_S, what=f"{model} on the list")
 
     async def status(self) -> RoutingStatus | None:
-        """Return what the edge says of itself; None as well where the bus does not say in time."""
+        """Return what the edge says of itself; None if there is nothing or the bus is too slow."""
         with suppress(PeerUnreachableError):
             return await read_status(self.bus, edge_id=self.edge_id)
         return None

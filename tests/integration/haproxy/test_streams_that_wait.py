@@ -33,23 +33,27 @@ def asked(size: int) -> dict[str, object]:
     return {"model": "m", "stream": True, "prompt": "x" * size}
 
 
-async def until_active(replica: FakeReplica) -> None:
-    """Wait until the replica has the request."""
+async def waiting_stream(
+    http: httpx.AsyncClient, replica: FakeReplica, size: int
+) -> asyncio.Task[httpx.Response]:
+    """Ask for a stream, and return when the replica has sent its headers, long before a token."""
+    replica.script = Script(headers_first=True, first_token_s=30.0)
+    asking = asyncio.create_task(http.post(CHAT, json=asked(size)))
 
     async def active() -> bool:
         return replica.active == 1
 
     await eventually(active)
+    await asyncio.sleep(0.2)
+    return asking
 
 
 @pytest.mark.parametrize("size", [SMALL, LARGE])
 async def test_a_stream_that_never_begins_is_an_error_in_openais_shape(
     http: httpx.AsyncClient, replica: FakeReplica, size: int
 ) -> None:
-    """Clients try such an answer again; of a stream that breaks off they cannot know enough."""
-    replica.script = Script(headers_first=True, first_token_s=30.0)
-    asking = asyncio.create_task(http.post(CHAT, json=asked(size)))
-    await until_active(replica)
+    """A client can retry such an answer, but not a stream that breaks off."""
+    asking = await waiting_stream(http, replica, size)
 
     await replica.kill()
     answer = await asking
@@ -81,11 +85,8 @@ async def test_a_stream_that_begins_late_is_whole(
 async def test_a_replica_learns_that_the_client_of_a_stream_that_waits_left(
     http: httpx.AsyncClient, replica: FakeReplica, size: int
 ) -> None:
-    """While HAProxy waits for the first token as well."""
-    replica.script = Script(headers_first=True, first_token_s=30.0)
-    asking = asyncio.create_task(http.post(CHAT, json=asked(size)))
-    await until_active(replica)
-    await asyncio.sleep(0.2)
+    """Also while HAProxy waits for the first token."""
+    asking = await waiting_stream(http, replica, size)
 
     async def left() -> bool:
         return len(replica.left_at) == 1

@@ -7,7 +7,7 @@ from deploy.local.ray_head import (
     RESTARTS_MAX,
     RESTARTS_WINDOW_S,
     RayHead,
-    looks_asked_for,
+    is_ray_stop,
     may_restart,
     node_environment,
     start_command,
@@ -43,7 +43,7 @@ def test_ends_that_ray_takes_for_its_own_stop_are_known() -> None:
     """Ray's own program goes on after them, with no raylet."""
     codes = (0, 15, -15, 143, 1, -9, 137)
 
-    assert [code for code in codes if looks_asked_for(code)] == [0, 15, -15, 143]
+    assert [code for code in codes if is_ray_stop(code)] == [0, 15, -15, 143]
 
 
 def test_the_store_of_the_gcs_lies_beside_rays_session() -> None:

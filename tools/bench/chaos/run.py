@@ -95,13 +95,14 @@ class _Run:
     ) -> Found | None:
         """Look until every part is right and has spoken since; None where that never comes.
 
-        Replicas whose node was killed look right until they have noticed: they are not counted.
+        The servers in `without` must be gone first: after its node was killed, a replica looks
+        right until it notices.
         """
         until_s = time.monotonic() + within_s
         while True:
             found = await self.world.inside.look_async()
             lacks = [*found.lacks(since=since, replicas=self.world.replicas)]
-            lacks += [f"{server} has not ended yet" for server in without & _servers(found)]
+            lacks += [f"{server} has not ended yet" for server in sorted(without & _servers(found))]
             if not lacks:
                 return found
             if time.monotonic() > until_s:
